@@ -1,0 +1,1 @@
+"""Records, readers, sprites, scenes, image plans."""

@@ -1,0 +1,1 @@
+"""Connectors: features of towers → tokens of the language model."""

@@ -1,0 +1,111 @@
+"""Names → components, lazily.
+
+A component is found by its *seam* (``"tower"``, ``"connector"``, ``"objective"`` …) and its *name*. The registry
+holds references (``"package.module:Attribute"``), so listing names imports nothing; the component's module is
+imported when it is asked for. Other packages register theirs through the entry point group
+``vitrail.components``; an entry point's name is ``"<seam>.<name>"`` and its value is the component.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+ENTRY_POINT_GROUP = "vitrail.components"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a component lives: ``target`` is ``"module:attribute"``, ``summary`` one line for listings."""
+
+    seam: str
+    name: str
+    target: str
+    summary: str = ""
+
+    def load(self) -> Any:
+        """Import the component. ImportError names the component when its module is missing."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ImportError(f"{self.seam} {self.name!r} ({self.target}) cannot be imported: {error}") from error
+
+
+_BUILT_IN: dict[tuple[str, str], Reference] = {}
+
+
+def register(seam: str, name: str, target: str, summary: str = "") -> None:
+    """Add a component under ``seam`` and ``name``. ValueError if the name is taken by another target."""
+    key = (seam, name)
+    known = _all().get(key)
+    if known is not None and known.target != target:
+        raise ValueError(f"{seam} {name!r} is already registered as {known.target}; choose another name.")
+    _BUILT_IN[key] = Reference(seam, name, target, summary)
+    _all.cache_clear()
+
+
+@cache
+def _all() -> dict[tuple[str, str], Reference]:
+    found = dict(_BUILT_IN)
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        seam, _, name = point.name.partition(".")
+        if not name:
+            raise ValueError(
+                f"entry point {point.name!r} of group {ENTRY_POINT_GROUP!r} must be named '<seam>.<name>'."
+            )
+        found.setdefault((seam, name), Reference(seam, name, point.value))
+    return found
+
+
+def names(seam: str) -> list[str]:
+    """The registered names of a seam, sorted."""
+    return sorted(name for s, name in _all() if s == seam)
+
+
+def seams() -> list[str]:
+    """Every seam with at least one component, sorted."""
+    return sorted({seam for seam, _ in _all()})
+
+
+def reference(seam: str, name: str) -> Reference:
+    """The reference of a component. ValueError names the nearest right name."""
+    try:
+        return _all()[(seam, name)]
+    except KeyError:
+        raise ValueError(f"no {seam} is called {name!r}; {nearest(name, names(seam))}") from None
+
+
+def get(seam: str, name: str) -> Any:
+    """Import and return a component. ValueError for a name that is not registered."""
+    return reference(seam, name).load()
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of an error sentence: the nearest right name, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(known)}." if known else "none is registered."
+
+
+def _built_in(seam: str, module: str, **components: str) -> None:
+    for name, attribute_and_summary in components.items():
+        attribute, _, summary = attribute_and_summary.partition(" ")
+        key = name.replace("__", "-")
+        _BUILT_IN[(seam, key)] = Reference(seam, key, f"vitrail.{module}:{attribute}", summary)
+
+
+_built_in("tower", "models.towers.efficientnet", efficientnet_lite="EfficientNetLite convolutional, fast on CPU")
+_built_in("tower", "models.towers.huggingface", huggingface="HuggingFaceTower any vision model of transformers")
+_built_in("connector", "models.connectors.mlp", mlp="MLPConnector two layers, pooled to a grid")
+_built_in("objective", "objectives.next_token", next_token="NextToken cross-entropy at labelled tokens")
+_built_in(
+    "objective",
+    "objectives.word_alignment",
+    word_alignment="WordAlignment contrast of visual tokens with word embeddings",
+)

@@ -1,0 +1,1 @@
+"""Atomic files, content-addressed caches, run folders, resumable logs."""
