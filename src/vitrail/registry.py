@@ -109,3 +109,9 @@ _built_in(
     "objectives.word_alignment",
     word_alignment="WordAlignment contrast of visual tokens with word embeddings",
 )
+_built_in(
+    "format",
+    "data.readers.formats",
+    chat="HuggingFaceChat chat messages with typed content",
+    record="VitrailRecord records with their kind",
+)

@@ -10,12 +10,13 @@ Field names follow Hugging Face chat messages (``role``, ``content``, ``type``).
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from PIL import Image as PILImage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from vitrail.data.decoding import decode_rgb
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -75,8 +76,8 @@ class Image(Media):
     height: int | None = Field(default=None, gt=0)
 
     def open(self, root: Path | None = None) -> PILImage.Image:
-        """Decode to RGB."""
-        return PILImage.open(io.BytesIO(self.read(root))).convert("RGB")
+        """Decode to RGB, turned as its EXIF says. ValueError if it cannot be decoded or is far too large."""
+        return decode_rgb(self.read(root))
 
 
 class Video(Media):

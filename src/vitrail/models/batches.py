@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from vitrail.models.encoding import Encoded
 from vitrail.models.layout import Layout, Modality, Speaker
 
 
+@runtime_checkable
 class VisionInputs(Protocol):
     """Pictures → the model's vision arguments; ``{}`` for no pictures."""
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _PREFIX = ".partial-"
 
@@ -28,21 +28,32 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically; missing parent folders are made."""
+@contextmanager
+def new_file(path: Path | str) -> Iterator[BinaryIO]:
+    """A binary file, for content written piece by piece: it appears as ``path`` when the block ends without an error.
+
+    What was at ``path`` is replaced; missing parent folders are made.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically; missing parent folders are made."""
+    with new_file(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

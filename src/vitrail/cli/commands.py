@@ -1,0 +1,55 @@
+"""The sub-commands: their names, where their code is, and one line about each."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command. ``module`` holds ``arguments(parser)`` and ``run(args) -> int``.
+
+    A command with ``children`` (``recipe list``) has no code of its own.
+    """
+
+    about: str
+    module: str = ""
+    children: dict[str, Command] = field(default_factory=dict)
+
+    def load(self) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
+        """Import the module and return its two functions."""
+        module = importlib.import_module(f"vitrail.cli.{self.module}")
+        return module.arguments, module.run
+
+
+COMMANDS: dict[str, Command] = {
+    "quickstart": Command("train, measure and show a small real model, from nothing", "quickstart"),
+    "train": Command("train a recipe, or on your own file of conversations", "train"),
+    "eval": Command("evaluate a trained model", "evaluate"),
+    "chat": Command("talk to a model, with pictures", "chat"),
+    "compare": Command("compare the answers of two runs, question by question", "compare"),
+    "plan": Command("memory, time and parameters of a recipe, before anything runs", "plan"),
+    "show": Command("the anatomy and parameters of a model or a run", "show"),
+    "report": Command("write a run's HTML report again, from its files", "report"),
+    "data": Command(
+        "look at, check and count files of records",
+        children={
+            "look": Command("an HTML contact sheet of a file or a recipe's data", "data_look"),
+            "check": Command("read every record and picture; name what is wrong", "data_check"),
+            "stats": Command("counts and sizes", "data_stats"),
+        },
+    ),
+    "recipe": Command(
+        "list, show and check recipes",
+        children={
+            "list": Command("the recipes that are shipped", "recipe_list"),
+            "show": Command("a recipe with every default filled in, as YAML", "recipe_show"),
+            "schema": Command("the JSON schema of recipe files, for editors", "recipe_schema"),
+        },
+    ),
+    "completion": Command("a completion script for bash, zsh or tcsh", "completion"),
+    "version": Command("the version, and those of the libraries that matter", "version"),
+}

@@ -1,0 +1,85 @@
+"""argparse with errors that say which word was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+from vitrail.registry import nearest
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood; ``usage`` is the right form."""
+
+    def __init__(self, message: str, usage: str = "") -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises :class:`UsageError`, with the nearest option, instead of leaving the process."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _Formatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise; argparse's own message in our words."""
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown and unknown[1].startswith("-"):
+            options = [
+                name for action in self._actions for name in action.option_strings if name.startswith("--")
+            ]
+            message = f"there is no option {unknown[1]}; {nearest(unknown[1], options)}"
+        elif unknown:
+            message = f"{unknown[1]!r} is one word too many"
+        raise UsageError(f"{self.prog}: {message}", self.format_usage().strip())
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """The trailing ``key=value`` words."""
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change a field: seed=1 stages.0.max_steps=20"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """``--threads``."""
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads for torch (default: torch's own choice)"
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not re.fullmatch(r"\d+", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not re.fullmatch(r"\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def not_negative(text: str) -> float:
+    """A number of 0 or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return number

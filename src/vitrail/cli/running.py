@@ -1,0 +1,78 @@
+"""What ``train`` and ``quickstart`` share: run a recipe, show the scores, say what comes next."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from vitrail.cli.libraries import prepare_libraries
+from vitrail.cli.output import print_json, print_table
+
+
+def carry_out(recipe: Any, folder: Path, args: argparse.Namespace) -> int:
+    """Run ``recipe`` in ``folder``. Ctrl-C says how to go on."""
+    from vitrail.recipes.run import run
+    from vitrail.training.progress import make_progress
+
+    prepare_libraries(args.threads)
+    progress = make_progress("none" if args.quiet or args.json else "auto")
+    try:
+        result = run(recipe, folder, progress=progress, resume=args.resume)
+    except KeyboardInterrupt:
+        again = f"vitrail train {shlex.quote(str(folder))}"
+        raise KeyboardInterrupt(f"Nothing is lost; go on with: {again}") from None
+    if args.json:
+        print_json(result.as_json())
+    elif not args.quiet:
+        print_scores(result.scores)
+        print_next(result)
+    return 0
+
+
+def print_scores(scores: dict[str, dict[str, Any]]) -> None:
+    """One table an evaluation: kinds of question down, conditions across, each with its 95 % interval."""
+    for task, conditions in scores.items():
+        names = list(conditions)
+        kinds = list(dict.fromkeys(kind for one in conditions.values() for kind in one["by_kind"]))
+        rows = [
+            (
+                kind,
+                *(_cell(conditions[name]["by_kind"].get(kind)) for name in names),
+                _chance(conditions, kind),
+            )
+            for kind in kinds
+        ]
+        rows.append(("all", *(_cell(conditions[name]) for name in names), _chance(conditions, None)))
+        columns = ("kind", *names, "chance")
+        print_table(f"{task}: right answers, with 95 % interval", columns, rows, right=range(1, len(columns)))
+
+
+def _cell(score: dict[str, Any] | None) -> str:
+    if score is None or not score.get("n"):
+        return "–"
+    low, high = score["interval"]
+    return f"{100 * score['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _chance(conditions: dict[str, Any], kind: str | None) -> str:
+    for score in conditions.values():
+        found = score if kind is None else score["by_kind"].get(kind, {})
+        if found.get("chance") is not None:
+            return f"{100 * found['chance']:.1f} %"
+    return "–"
+
+
+def print_next(result: Any) -> None:
+    """The commands that make sense now."""
+    folder = shlex.quote(str(result.folder))
+    print(f"report: {result.report}" if result.report else "no report was written")
+    print("next:")
+    for command, about in (
+        (f"vitrail chat {folder}", "talk to it; drag a picture into the line"),
+        (f"vitrail eval {folder} --data questions.jsonl", "measure it on your own questions"),
+        (f"vitrail train --data mine.jsonl --model {folder}", "train it on your own conversations"),
+        (f"vitrail compare {folder} OTHER_RUN", "which of two runs answers better, question by question"),
+    ):
+        print(f"  {command:<58} {about}")

@@ -1,0 +1,196 @@
+"""One interface over every set of named pictures with a transparent surrounding."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vitrail.data.sprites import colours
+from vitrail.registry import nearest
+
+Sprite = npt.NDArray[np.uint8]
+"""Red, green, blue, alpha ``(rows, cols, 4)``, not premultiplied."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A named picture. ``key`` is what the library finds it by (code points, a path relative to its folder).
+
+    ``number`` says how its name is counted: ``one`` ("a banana"), ``several`` ("cherries") or ``mass``
+    ("butter"); ``plural`` is there for ``one`` only. ``also`` holds other kinds, and names of other things,
+    that a fair judge would accept for it: such an option is never offered as a wrong answer.
+    """
+
+    name: str
+    kind: str
+    key: str
+    number: Literal["one", "several", "mass"] = "one"
+    plural: str = ""
+    also: frozenset[str] = frozenset()
+
+    @property
+    def phrase(self) -> str:
+        """The name with its indefinite article, if it takes one: "a banana", "an ant", "cherries"."""
+        if self.number != "one":
+            return self.name
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
+
+class SpriteLibrary(ABC, Mapping[str, Thing]):
+    """Things by name, their pictures, licence and fingerprint.
+
+    A subclass gives the things in a fixed order, ``draw`` (a picture at about the asked size) and ``content``
+    (the bytes that decide how a thing looks).
+    """
+
+    name: str
+    licence: str
+    credit: str
+    master_side = 160
+    """Longer side in pixels at which a picture is kept; smaller renderings are made from it."""
+    masters_kept = 1024
+    """Pictures kept in memory (about 80 kB each)."""
+
+    def __init__(self, things: tuple[Thing, ...]) -> None:
+        self._things = {thing.name: thing for thing in things}
+        if len(self._things) != len(things):
+            names = [thing.name for thing in things]
+            double = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{double!r} names two sprites; rename one of them")
+        self._masters: dict[str, Sprite] = {}
+        self._colours: dict[str, str | None] = {}
+
+    @abstractmethod
+    def draw(self, thing: Thing, side: int) -> Sprite:
+        """The picture of a thing, its longer side at least ``side`` pixels where its source allows."""
+
+    @abstractmethod
+    def content(self, thing: Thing) -> bytes:
+        """The bytes of the file that the picture comes from."""
+
+    def translated(self, name: str, language: str) -> str | None:
+        """The name in a language (``"es"``), or None where the library does not know it."""
+        return None
+
+    def __getitem__(self, name: str) -> Thing:
+        try:
+            return self._things[name]
+        except KeyError:
+            raise KeyError(
+                f"{self.name} has no sprite {name!r}; {nearest(name, list(self._things))}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, in the library's order."""
+        return tuple(self._things)
+
+    @cached_property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The names of each kind, kinds in order of first appearance."""
+        found: dict[str, list[str]] = {}
+        for thing in self._things.values():
+            found.setdefault(thing.kind, []).append(thing.name)
+        return {kind: tuple(names) for kind, names in found.items()}
+
+    def master(self, name: str) -> Sprite:
+        """The picture cropped to what is visible, longer side ``master_side`` pixels. Read-only, cached."""
+        if name not in self._masters:
+            if len(self._masters) >= self.masters_kept:
+                self._masters.pop(next(iter(self._masters)))
+            cropped = _cropped(self.draw(self[name], self.master_side), name)
+            self._masters[name] = _frozen(_resized(cropped, self.master_side))
+        return self._masters[name]
+
+    def render(self, name: str, size: int) -> Sprite:
+        """The picture cropped to what is visible, its longer side ``size`` pixels. Do not write into it."""
+        if size < 1:
+            raise ValueError(f"size is {size}; give at least 1 pixel")
+        if size <= self.master_side:
+            return _resized(self.master(name), size)
+        return _resized(_cropped(self.draw(self[name], size), name), size)
+
+    def colour(self, name: str) -> str | None:
+        """One of eleven basic colour words if one clearly dominates the picture, else None."""
+        if name not in self._colours:
+            self._colours[name] = colours.dominant(self.master(name))
+        return self._colours[name]
+
+    def know_colours(self, colours: Mapping[str, str | None]) -> None:
+        """Take colour words as given (a frozen suite's) instead of deriving them from pixels."""
+        self._colours.update(colours)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, kinds and picture files."""
+        return self.fingerprint_of(self.names)
+
+    def fingerprint_of(self, names: tuple[str, ...] | list[str]) -> str:
+        """SHA-256 over the given things: all that decides how they look and what they are called."""
+        digest = hashlib.sha256()
+        for name in names:
+            thing = self[name]
+            row = (thing.name, thing.kind, thing.number, thing.plural, *sorted(thing.also))
+            digest.update("\x1f".join(row).encode() + b"\x1e" + hashlib.sha256(self.content(thing)).digest())
+        return digest.hexdigest()
+
+
+def _cropped(sprite: Sprite, name: str) -> Sprite:
+    visible = sprite[..., 3] >= 128
+    rows, cols = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    if len(rows) == 0:
+        raise ValueError(f"the picture of {name!r} is transparent everywhere; remove it from its folder")
+    return sprite[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+
+
+def _resized(sprite: Sprite, side: int) -> Sprite:
+    rows, cols = sprite.shape[:2]
+    longer = max(rows, cols)
+    # Integer arithmetic: the same size on every machine.
+    size = tuple(max(1, (2 * length * side + longer) // (2 * longer)) for length in (cols, rows))
+    if size == (cols, rows):
+        return sprite
+    return np.asarray(Image.fromarray(sprite).resize((size[0], size[1]), Image.Resampling.BOX))
+
+
+def _frozen(sprite: Sprite) -> Sprite:
+    sprite = np.ascontiguousarray(sprite)
+    if sprite.base is not None:
+        sprite = sprite.copy()
+    sprite.flags.writeable = False
+    return sprite
+
+
+def library(name: str) -> SpriteLibrary:
+    """``"openmoji"``, ``"tuxpaint"``, or the path of a folder of pictures.
+
+    ValueError if there is no such library or folder; ImportError naming the extra if a package is missing.
+    """
+    if name == "openmoji":
+        from vitrail.data.sprites.openmoji import OpenMoji
+
+        return OpenMoji()
+    if name == "tuxpaint":
+        from vitrail.data.sprites.tuxpaint import TuxPaint
+
+        return TuxPaint()
+    if Path(name).is_dir():
+        from vitrail.data.sprites.folder import Folder
+
+        return Folder(Path(name))
+    raise ValueError(f"no sprites are called {name!r}; use 'openmoji', 'tuxpaint' or the path of a folder")

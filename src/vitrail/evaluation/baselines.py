@@ -1,0 +1,92 @@
+"""What a score is read against: chance, the best guess without the picture, the model blinded."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as PILImage
+
+from vitrail.data.media import map_media
+from vitrail.data.records import Chat, Image, Media
+
+GREY = 128
+"""The middle of 0 … 255; not exactly the mean of an image processor, which some models take for padding."""
+
+
+def blind(chat: Chat, root: Path | None = None) -> Chat:
+    """The chat with every picture replaced by a uniform grey one of the same size."""
+
+    def grey(medium: Media) -> Media:
+        if not isinstance(medium, Image):
+            return medium
+        size = (medium.width, medium.height) if medium.width and medium.height else medium.open(root).size
+        return Image(bytes=_grey(*size), width=size[0], height=size[1])
+
+    return map_media(chat, grey)
+
+
+@lru_cache(maxsize=64)
+def _grey(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    PILImage.new("RGB", (width, height), (GREY, GREY, GREY)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def as_is(chat: Chat, root: Path | None = None) -> Chat:
+    """The chat itself."""
+    return chat
+
+
+Transform = Callable[[Chat, Path | None], Chat]
+TRANSFORMS: dict[str, Transform] = {"as_is": as_is, "blind": blind}
+"""What a condition may do to a question before it is asked."""
+
+
+def transform_of(condition: str) -> str:
+    """The transform of a condition's name: ``blind`` for ``blind`` and ``…-blind``, else ``as_is``."""
+    return "blind" if condition == "blind" or condition.endswith("-blind") else "as_is"
+
+
+def chance(rows: Sequence[dict[str, Any]]) -> float | None:
+    """The expected share of right answers when an option is drawn at random; None if a row has none."""
+    if not rows or not all(row.get("options") for row in rows):
+        return None
+    return sum(1 / len(row["options"]) for row in rows) / len(rows)
+
+
+def majority(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """The option of each row that answers to other questions suggest, without looking at any picture.
+
+    Within a kind of question, an option's text is as good as its share of being right where it was offered.
+    Shares come from the half of the pictures that the row does not belong to, so that no row votes for
+    itself. The first of equally good options is taken.
+    """
+    half: dict[tuple[str, str], int] = {}
+    pictures: dict[str, int] = defaultdict(int)
+    for row in rows:
+        if (place := (row["kind"], row["cluster"])) not in half:
+            half[place] = pictures[row["kind"]] % 2
+            pictures[row["kind"]] += 1
+    offered: dict[tuple[int, str, str], int] = defaultdict(int)
+    right: dict[tuple[int, str, str], float] = defaultdict(float)
+    for row in rows:
+        for index, option in enumerate(row["options"]):
+            key = (half[row["kind"], row["cluster"]], row["kind"], option)
+            offered[key] += 1
+            right[key] += index == row["answer"]
+
+    def share(row: dict[str, Any], option: str) -> float:
+        key = (1 - half[row["kind"], row["cluster"]], row["kind"], option)
+        prior = 4.0  # as if each text had been offered so often already, and right as often as chance
+        return (right.get(key, 0.0) + prior / len(row["options"])) / (offered.get(key, 0) + prior)
+
+    guesses = []
+    for row in rows:
+        shares = [share(row, option) for option in row["options"]]
+        guesses.append(shares.index(max(shares)))
+    return guesses

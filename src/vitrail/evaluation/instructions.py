@@ -1,0 +1,147 @@
+"""The seam *instruction*: how a question is put to the model."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import field_validator
+
+from vitrail.data.records import Chat, Content, Message, Text
+from vitrail.evaluation.scenarios import Item
+from vitrail.evaluation.task import Settings
+from vitrail.registry import nearest
+
+QUERIES = {
+    "standard": "{question}",
+    "brief": "{question}\nAnswer with a word or a short phrase.",
+    "options": "{question}\nChoose from: {options}.",
+    "picture": "Look at the picture. {question}",
+    "question-answer": "Question: {question}\nAnswer:",
+}
+"""Queries by name; ``{question}`` is the record's own text, ``{options}`` its options with commas between."""
+
+LETTERS = string.ascii_uppercase
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is shown.
+
+    ``beginning`` starts its answer and is not scored; ``options`` are the texts that may follow it, in the
+    order of the record's options.
+    """
+
+    chat: Chat
+    beginning: str = ""
+    options: tuple[str, ...] = ()
+
+
+class Plain:
+    """The record's own question; an option's text is the answer."""
+
+    class Config(Settings):
+        """Nothing to set."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def prompt(self, item: Item) -> Prompt:
+        """The prompt of an item."""
+        return Prompt(item.chat, "", item.options)
+
+
+class Template:
+    """A query around the question, and an answer template around each option."""
+
+    class Config(Settings):
+        """``query``: a name from :data:`QUERIES`, or a text that holds ``{question}`` (and perhaps
+        ``{options}``).
+
+        ``answer`` holds ``{option}`` once: what stands before it begins the answer and is not scored, what
+        stands behind it is left out. ``system`` is put first where the record has no system message.
+        """
+
+        query: str = "standard"
+        answer: str = "{option}"
+        system: str | None = None
+
+        @field_validator("query")
+        @classmethod
+        def _known(cls, query: str) -> str:
+            if query not in QUERIES and query.count("{question}") != 1:
+                raise ValueError(
+                    f"query {query!r} is no known name, and a text must hold {{question}} once; "
+                    f"{nearest(query, sorted(QUERIES))}"
+                )
+            return query
+
+        @field_validator("answer")
+        @classmethod
+        def _one_option(cls, answer: str) -> str:
+            if answer.count("{option}") != 1:
+                raise ValueError(f"answer {answer!r} must hold {{option}} exactly once")
+            return answer
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.query = QUERIES.get(config.query, config.query)
+
+    def prompt(self, item: Item) -> Prompt:
+        """The prompt of an item. ValueError where the query wants options and the item has none."""
+        if "{options}" in self.query and not item.options:
+            raise ValueError("the query lists options, but this question has none")
+        beginning = self.config.answer.partition("{option}")[0]
+        # A space belongs to the word behind it in most vocabularies, so it goes with the option.
+        stripped = beginning.rstrip(" ")
+        space = beginning[len(stripped) :]
+        chat = asked(item.chat, self.query, item.options, self.config.system)
+        return Prompt(chat, stripped, tuple(space + option for option in item.options))
+
+
+class Lettered:
+    """Options are listed with letters under the question; the letter is the answer, or letter and text."""
+
+    class Config(Settings):
+        """``answer``: ``letter`` ("A"), or ``letter_and_text`` ("A. a cat"). ``query``: as ``template``'s."""
+
+        query: str = "{question}\n{options}\nAnswer with the letter."
+        answer: Literal["letter", "letter_and_text"] = "letter"
+
+    def __init__(self, config: Config) -> None:
+        if config.query.count("{question}") != 1 or "{options}" not in config.query:
+            raise ValueError(f"query {config.query!r} must hold {{question}} once, and {{options}}")
+        self.config = config
+
+    def prompt(self, item: Item) -> Prompt:
+        """The prompt of an item. ValueError for an item without options, or more than letters."""
+        if not item.options or len(item.options) > len(LETTERS):
+            raise ValueError(f"{len(item.options)} options cannot be given letters")
+        listed = tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+        chat = asked(item.chat, self.config.query, listed, None, between="\n")
+        letters = tuple(LETTERS[: len(listed)])
+        return Prompt(chat, "", letters if self.config.answer == "letter" else listed)
+
+
+def asked(chat: Chat, query: str, options: tuple[str, ...], system: str | None, between: str = ", ") -> Chat:
+    """The chat with ``query`` around the texts of its last turn; pictures stay where they are.
+
+    Braces in the question or in an option are text: only the query's own are filled in.
+    """
+    before, after = (
+        re.sub(r"\{options\}", lambda _: between.join(options), part) for part in query.split("{question}")
+    )
+    *earlier, last = chat.messages
+    parts: list[Content] = list(last.content)
+    places = [index for index, part in enumerate(parts) if isinstance(part, Text)]
+    if not places:
+        raise ValueError("the user's last turn holds no text, so there is no question")
+    first, end = places[0], places[-1]
+    parts[first] = Text(text=before + parts[first].text)  # type: ignore[union-attr]
+    parts[end] = Text(text=parts[end].text + after)  # type: ignore[union-attr]
+    messages = [*earlier, last.model_copy(update={"content": tuple(parts)})]
+    if system is not None and messages[0].role != "system":
+        messages.insert(0, Message(role="system", content=(Text(text=system),)))
+    return chat.model_copy(update={"messages": tuple(messages)})

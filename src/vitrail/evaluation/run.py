@@ -1,0 +1,173 @@
+"""Ask a model everything that a task asks, appending each answer as it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitrail.data.sources import Source, set_aside_of
+from vitrail.evaluation import fingerprints
+from vitrail.evaluation.answers import open_answers
+from vitrail.evaluation.baselines import TRANSFORMS, transform_of
+from vitrail.evaluation.scenarios import Item, as_item
+from vitrail.evaluation.task import Task
+from vitrail.registry import nearest
+from vitrail.storage.cache import key
+
+if TYPE_CHECKING:
+    from vitrail.models.bundle import Bundle
+    from vitrail.storage.log import JsonlLog
+
+Progress = Callable[[int, int], None]
+"""Called with the number of rows that are done and the number of all."""
+
+
+def run_task(
+    task: Task,
+    bundle: Bundle,
+    folder: Path | str,
+    condition: str = "trained",
+    *,
+    source: Source | None = None,
+    transform: str | None = None,
+    progress: Progress | None = None,
+    batch_size: int = 16,
+    model_fingerprint: str | None = None,
+) -> Path:
+    """Ask a model every question of a task; returns the answers' file, ``<folder>/<task>/<condition>.jsonl``.
+
+    Args:
+        task: what is asked and how.
+        bundle: the model and what feeds it.
+        folder: of all evaluations of a run.
+        condition: names the file: ``trained``, ``blind``, ``untrained`` or a name of your own.
+        source: the records, instead of the task's own scenario.
+        transform: what happens to a record before it is asked (``as_is``, ``blind``); default by
+            ``condition``.
+        progress: is told how far it is.
+        batch_size: questions in a forward; it does not change the answers.
+        model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
+
+    Killed and started again it goes on: what was answered is not asked again. A question that cannot be asked
+    is set aside with its reason. ValueError if the file there was made under other settings, or by another
+    model.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+    if not condition or condition.startswith(".") or "/" in condition or "\\" in condition:
+        raise ValueError(f"condition {condition!r} cannot name a file")
+    chosen = transform or transform_of(condition)
+    if chosen not in TRANSFORMS:
+        raise ValueError(f"transform is {chosen!r}; {nearest(chosen, sorted(TRANSFORMS))}")
+    source = source if source is not None else task.part("scenario").source()
+    path = Path(folder) / task.name / f"{condition}.jsonl"
+    run = _Run(task, bundle, source, chosen, batch_size)
+    with open_answers(path, run.header(condition, model_fingerprint)) as log:
+        run.go(log, progress)
+    return path
+
+
+class _Run:
+    """One evaluation under way."""
+
+    def __init__(self, task: Task, bundle: Bundle, source: Source, transform: str, batch_size: int) -> None:
+        self.task, self.bundle, self.source = task, bundle, source
+        self.transform, self.batch_size = transform, batch_size
+        self.instruction = task.part("instruction")
+        self.inferencer = task.part("inferencer")
+        self.metric = task.part("metric")
+        self.first_row_of: dict[str, int] = {}
+
+    def header(self, condition: str, model_fingerprint: str | None) -> dict[str, Any]:
+        """What the answers depend on. ``run`` holds what they must not depend on, for the record."""
+        task = self.task.model_dump(mode="json")
+        return {
+            "task": task,
+            "condition": condition,
+            "model": self.bundle.name,
+            "source": self.source.name,
+            "rows": len(self.source),
+            "fingerprints": {
+                "scenario": self.source.fingerprint,
+                "prompt": fingerprints.prompt(self.bundle, task["instruction"]),
+                "inferencer": key(json.dumps(task["inferencer"], sort_keys=True)),
+                "metric": key(json.dumps(task["metric"], sort_keys=True)),
+                "processor": fingerprints.processor(self.bundle),
+                "model": model_fingerprint or fingerprints.weights(self.bundle.model),
+                "transform": self.transform,
+            },
+            "run": {"batch_size": self.batch_size, **self.inferencer.describe(self.bundle)},
+        }
+
+    def go(self, log: JsonlLog, progress: Progress | None) -> None:
+        """Everything that is not in the log yet, window by window, in the order of the source."""
+        seen = log.seen()
+        for bad in set_aside_of(self.source).rows:
+            if f"line:{bad.line}" not in seen:
+                reason = f"{bad.field}: {bad.reason}" if bad.field else bad.reason
+                entry = {"line": bad.line, "id": bad.id, "reason": reason}
+                log.append({"key": f"line:{bad.line}", "type": "unread", **entry})
+        for row in log:
+            if row["type"] in ("answer", "set_aside"):
+                self.first_row_of.setdefault(row["id"], row["row"])
+        total, window = len(self.source), 4 * self.batch_size
+        for start in range(0, total, window):
+            rows = [row for row in range(start, min(start + window, total)) if f"row:{row}" not in seen]
+            if rows:
+                for entry in self._answer(rows):
+                    log.append(entry)
+            if progress is not None:
+                progress(min(start + window, total), total)
+
+    def _answer(self, rows: list[int]) -> list[dict[str, Any]]:
+        """The entries of some rows: asked together, in their order."""
+        begun = time.perf_counter()
+        entries: dict[int, dict[str, Any]] = {}
+        ready: list[tuple[Item, Any]] = []
+        for row in rows:
+            record: Any = None
+            try:
+                record = self.source[row]
+                item = self._checked(as_item(record, row, self.source.root))
+                prompt = self.instruction.prompt(item)
+                ready.append((item, self.inferencer.encode(self.bundle, prompt, item.root)))
+            except (ValueError, OSError) as error:
+                name = getattr(record, "id", None) or f"row-{row}"
+                self.first_row_of.setdefault(name, row)
+                place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
+                entries[row] = {**place, "reason": " ".join(str(error).split())}
+        answers = (
+            self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
+        )
+        seconds = round((time.perf_counter() - begun) / max(1, len(ready)), 4)
+        for (item, _), answer in zip(ready, answers, strict=True):
+            entries[item.row] = self._entry(item, answer, seconds)
+        return [entries[row] for row in rows]
+
+    def _checked(self, item: Item) -> Item:
+        """The item under this condition. ValueError for an id that an earlier row has."""
+        first = self.first_row_of.setdefault(item.id, item.row)
+        if first != item.row:
+            raise ValueError(f"has the id {item.id!r} of row {first}; ids must be unique")
+        chat = TRANSFORMS[self.transform](item.chat, item.root)
+        return item if chat is item.chat else Item(**{**vars(item), "chat": chat})
+
+    def _entry(self, item: Item, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
+        row = {
+            "key": f"row:{item.row}",
+            "type": "answer",
+            "row": item.row,
+            "id": item.id,
+            "kind": item.kind,
+            "cluster": item.cluster,
+            "names": item.names,
+            "options": list(item.options),
+            "answer": item.answer,
+            "reference": item.reference,
+            **answer,
+        }
+        judged = self.metric.judge(row)
+        return {**row, **judged._asdict(), "seconds": seconds}

@@ -1,0 +1,136 @@
+"""The seam *scenario*: what is asked. Records with options or a reference answer, from any source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vitrail.data.media import media_of, why_unreadable
+from vitrail.data.records import Chat, Image, Text
+from vitrail.data.sources import Source, take
+from vitrail.evaluation.task import Settings
+from vitrail.storage.cache import key
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: ``chat`` ends with the user's turn.
+
+    ``options`` and ``answer`` (an index) for multiple choice, ``reference`` for an answer in words.
+    ``cluster`` names the picture: questions about one picture are not independent.
+    """
+
+    row: int
+    id: str
+    chat: Chat
+    root: Path | None
+    kind: str
+    cluster: str
+    names: str | None
+    options: tuple[str, ...] = ()
+    answer: int | None = None
+    reference: str | None = None
+
+
+class ScenesScenario:
+    """Multiple-choice questions about composed scenes of a frozen suite."""
+
+    class Config(Settings):
+        """Which questions: see :meth:`vitrail.data.scenes.suites.SceneSuite.questions`."""
+
+        suite: str = "scenes-v1"
+        fold: Literal["development", "test"] = "test"
+        names: str = "known"
+        seed: int = Field(default=0, ge=0)
+        n: int = Field(default=200, ge=1)
+        kinds: tuple[str, ...] | None = None
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def source(self) -> Source:
+        """The questions."""
+        from vitrail.data.scenes import suite
+
+        c = self.config
+        return suite(c.suite).questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n, kinds=c.kinds)
+
+
+class FileScenario:
+    """Chat records of a JSONL or Parquet file: with ``choices``, or ending with a reference answer."""
+
+    class Config(Settings):
+        """The file; ``n`` takes the first so many. Rows that cannot be read are set aside and counted."""
+
+        path: str = Field(min_length=1)
+        n: int | None = Field(default=None, ge=1)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def source(self) -> Source:
+        """The records."""
+        from vitrail.data.readers import open_source
+
+        source = open_source(self.config.path, on_error="set_aside")
+        return source if self.config.n is None else take(source, min(self.config.n, len(source)))
+
+
+def as_item(record: Any, row: int, root: Path | None) -> Item:
+    """A record as a question. ValueError with the reason why it cannot be asked."""
+    if not isinstance(record, Chat):
+        raise ValueError(
+            f"is a {getattr(record, 'kind', type(record).__name__)!r} record; only chats can be asked"
+        )
+    for field, medium in media_of(record.messages, "messages"):
+        if not isinstance(medium, Image):
+            raise ValueError(f"{field} is a {medium.type}; only pictures can be shown")  # type: ignore[attr-defined]
+        problem = why_unreadable(medium, root)
+        if problem is not None:
+            raise ValueError(f"{field}: {problem}")
+    common: dict[str, Any] = {
+        "row": row,
+        "id": record.id if record.id is not None else f"row-{row}",
+        "root": root,
+        "kind": str(record.meta.get("kind", "all")),
+        "cluster": str(record.meta.get("picture") or _picture_key(record, row)),
+        "names": record.meta.get("names"),
+    }
+    if record.choices is None:
+        return _open_question(record, common)
+    if record.messages[-1].role != "user":
+        raise ValueError(f"the last turn is the {record.messages[-1].role}'s; the user must ask")
+    if record.choices.answer is None:
+        raise ValueError("choices.answer is missing: the right option is not known")
+    for index, parts in enumerate(record.choices.options):
+        if not all(isinstance(part, Text) for part in parts):
+            raise ValueError(f"choices.options[{index}] is not plain text")
+    options = tuple("".join(part.text for part in parts) for parts in record.choices.options)  # type: ignore[union-attr]
+    empty = [index for index, option in enumerate(options) if not option.strip()]
+    if empty:
+        raise ValueError(f"choices.options[{empty[0]}] is empty")
+    for index, option in enumerate(options):
+        if option in options[:index]:
+            raise ValueError(f"choices.options[{options.index(option)}] and [{index}] are both {option!r}")
+    return Item(chat=record, options=options, answer=record.choices.answer, **common)
+
+
+def _open_question(record: Chat, common: dict[str, Any]) -> Item:
+    """A chat whose last turn is the answer."""
+    *before, last = record.messages
+    if last.role != "assistant" or not before or before[-1].role != "user":
+        raise ValueError("has neither choices nor an assistant's answer to the user's last turn")
+    if not last.text.strip():
+        raise ValueError("the reference answer is empty")
+    return Item(chat=record.model_copy(update={"messages": tuple(before)}), reference=last.text, **common)
+
+
+def _picture_key(record: Chat, row: int) -> str:
+    """What makes questions about one picture recognisable where the record does not say."""
+    images = record.images
+    if not images:
+        return f"row-{row}"
+    return images[0].path if images[0].path is not None else key("picture", images[0].bytes or b"")

@@ -1,0 +1,123 @@
+"""Scores: a pure function of a file of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitrail.evaluation.answers import Answers, read_answers, reasons
+from vitrail.evaluation.baselines import chance, majority
+from vitrail.statistics.intervals import proportion
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Right answers among ``n`` questions about ``clusters`` pictures, with a 95 % interval.
+
+    ``accuracy`` and ``interval`` are None for no questions. An answer that could not be read (``unparsed``)
+    is not right, and not counted among the ``wrong``. ``chance``: an option drawn at random; ``majority``:
+    the best guess from answers to other questions of the kind; both None for questions without options.
+    """
+
+    n: int
+    clusters: int
+    right: int
+    wrong: int
+    unparsed: int
+    ties: int
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    chance: float | None
+    majority: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The score of one file of answers, overall, by kind of question, and by the split of names.
+
+    ``rows`` of the scenario: ``overall.n`` answered, ``set_aside`` for the ``reasons`` given, ``missing`` not
+    asked yet. ``unread`` rows of the file were no records at all. ``seconds`` is what asking took, all
+    together.
+    """
+
+    task: str
+    condition: str
+    model: str
+    rows: int
+    set_aside: int
+    unread: int
+    missing: int
+    reasons: dict[str, int]
+    overall: Rate
+    by_kind: dict[str, Rate]
+    by_names: dict[str, Rate]
+    seconds: float
+    fingerprints: dict[str, str] = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: the overall rate's fields at the top, then ``by_kind`` and the rest."""
+        whole = asdict(self)
+        return {**whole.pop("overall"), **whole}
+
+
+def score(path: Path | str) -> Scores:
+    """Score a file of answers, finished or not. The same file gives the same scores, wherever it is read."""
+    answers = read_answers(path)
+    guessed = _guessed(answers)
+    unread = sum(row["type"] == "unread" for row in answers.set_aside)
+    set_aside = len(answers.set_aside) - unread
+    return Scores(
+        task=answers.header["task"]["name"],
+        condition=answers.header["condition"],
+        model=answers.header["model"],
+        rows=answers.header["rows"],
+        set_aside=set_aside,
+        unread=unread,
+        missing=answers.header["rows"] - len(answers.rows) - set_aside,
+        reasons=reasons(answers.set_aside),
+        overall=rate(answers.rows, guessed),
+        by_kind={kind: rate(rows, guessed) for kind, rows in grouped(answers.rows, "kind").items()},
+        by_names={
+            names: rate(rows, guessed) for names, rows in grouped(answers.rows, "names").items() if names
+        },
+        seconds=round(sum(row["seconds"] for row in answers.rows), 3),
+        fingerprints=answers.header["fingerprints"],
+    )
+
+
+def rate(rows: Sequence[dict[str, Any]], guessed: dict[int, bool]) -> Rate:
+    """The rate of some rows; ``guessed`` tells of each row number whether the guess without a picture is
+    right.
+    """
+    right = [bool(row["correct"]) for row in rows]
+    unparsed = sum(not row["parsed"] for row in rows)
+    clusters = [row["cluster"] for row in rows]
+    found = proportion([float(one) for one in right], clusters) if rows else None
+    guesses = [guessed[row["row"]] for row in rows if row["row"] in guessed]
+    return Rate(
+        n=len(rows),
+        clusters=len(set(clusters)),
+        right=sum(right),
+        wrong=len(rows) - sum(right) - unparsed,
+        unparsed=unparsed,
+        ties=sum(bool(row.get("tie")) for row in rows),
+        accuracy=found.value if found else None,
+        interval=(found.low, found.high) if found else None,
+        chance=chance(rows),
+        majority=sum(guesses) / len(guesses) if guesses and len(guesses) == len(rows) else None,
+    )
+
+
+def grouped(rows: Sequence[dict[str, Any]], name: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows by the value of a field, values in order of first appearance."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[name], []).append(row)
+    return groups
+
+
+def _guessed(answers: Answers) -> dict[int, bool]:
+    rows = [row for row in answers.rows if row["options"]]
+    return {row["row"]: guess == row["answer"] for row, guess in zip(rows, majority(rows), strict=True)}

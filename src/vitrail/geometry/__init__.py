@@ -1,0 +1,1 @@
+"""Boxes, rotated boxes, masks: conversions, overlaps."""

@@ -1,0 +1,1 @@
+"""What a model is asked for: likelihoods of options, answers in words, conversations."""

@@ -1,0 +1,299 @@
+"""How likely a model finds each of several answers.
+
+The prompt, with its pictures, is forwarded once; its key-value cache is then expanded over the options, which
+follow as one batch. What comes out equals one plain forward for each option (float32: within 1e-5), whatever
+the batch size, the order and the padding side.
+
+Ranking options by likelihood is the *PPL* inferencer of ChEF (Chen et al. 2023): only the options' own tokens
+count, not those of the prompt or of an answer template.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vitrail.inference.inputs import evaluating, extended, forward_parameters, model_inputs, text_config
+from vitrail.models.encoding import Encoded
+from vitrail.models.logits import logits_at, unwrapped
+
+TIE = 1e-5
+"""Two options whose values differ by less are tied: batching alone may move a float32 value that far."""
+
+Normalisation = Literal["sum", "token", "byte"]
+Item = tuple[Encoded, Sequence[Sequence[int]]]
+"""A prompt, and the tokens of each option."""
+
+
+@dataclass(frozen=True)
+class OptionLogProbs:
+    """The log-probability (natural logarithm) of every token of every option of one question."""
+
+    tokens: tuple[tuple[float, ...], ...]
+
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """The log-probability of each option as a whole."""
+        return tuple(sum(option) for option in self.tokens)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of tokens of each option."""
+        return tuple(len(option) for option in self.tokens)
+
+
+class Ranking(NamedTuple):
+    """One value an option, the best option, its lead over the second, and whether that is a tie."""
+
+    values: tuple[float, ...]
+    best: int
+    margin: float
+    tie: bool
+
+
+def rank(scores: OptionLogProbs, normalise: Normalisation, lengths: Sequence[int] | None = None) -> Ranking:
+    """Order options by their log-probability as a whole, a token, or a byte (``lengths``: bytes of each
+    option's text).
+
+    Options within :data:`TIE` of the best are tied; the first of them is taken.
+    """
+    if normalise == "sum":
+        values = scores.sums
+    elif normalise == "token":
+        values = tuple(total / count for total, count in zip(scores.sums, scores.counts, strict=True))
+    elif lengths is None:
+        raise ValueError("normalise='byte' needs the options' lengths in bytes")
+    else:
+        values = tuple(total / max(1, length) for total, length in zip(scores.sums, lengths, strict=True))
+    top = max(values)
+    close = [index for index, value in enumerate(values) if top - value < TIE]
+    margin = top - sorted(values)[-2]
+    return Ranking(values, close[0], margin, len(close) > 1)
+
+
+class Sharing(NamedTuple):
+    """Whether a model can forward a prompt once for all its options, and why not."""
+
+    possible: bool
+    reason: str = ""
+
+
+def prompt_sharing(model: nn.Module) -> Sharing:
+    """Whether the prompt's cache of this model can be expanded over options, by what its code and config say.
+
+    Not so without a cache or explicit positions, with a window or a recurrent state (padding between prompt
+    and option would enter it), or with a mask that depends on token types.
+    """
+    parameters, inner = forward_parameters(model), unwrapped(model)
+    for name in ("past_key_values", "use_cache", "position_ids"):
+        if name not in parameters:
+            return Sharing(False, f"its forward takes no {name!r}")
+    if "token_type_ids" in parameters:
+        return Sharing(False, "its attention mask depends on token types")
+    if any(getattr(module, "_is_stateful", False) for module in inner.modules()):
+        return Sharing(False, "it keeps a recurrent state, which padding would enter")
+    text = text_config(inner)
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if kinds - {"full_attention"}:
+        return Sharing(False, f"it has layers of type {', '.join(sorted(kinds - {'full_attention'}))}")
+    windowed = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
+    if windowed and not kinds:
+        return Sharing(False, "its attention has a sliding window")
+    return Sharing(True)
+
+
+def option_logprobs(
+    model: nn.Module,
+    collator: Callable[[list[Encoded]], dict[str, Any]],
+    items: Sequence[Item],
+    *,
+    batch_size: int = 16,
+    token_budget: int = 16384,
+    share_prompt: bool | None = None,
+) -> list[OptionLogProbs]:
+    """Log-probabilities of options, in the order of ``items``.
+
+    Args:
+        model: anything with ``model(**batch)`` of transformers or of ours.
+        collator: encoded prompts → batch, padded on either side.
+        items: prompts (ending where the answer begins), each with its options as token ids.
+        batch_size: prompts in a batch at most; they are grouped by length.
+        token_budget: tokens of prompts, or of options with their prompts' cache, in one forward at most (a
+            single one may exceed it).
+        share_prompt: True forwards a prompt once for all its options, False once for each option, None as
+            :func:`prompt_sharing` allows.
+
+    ValueError for an option without tokens, or for ``share_prompt=True`` where the model cannot.
+    """
+    for index, (_, options) in enumerate(items):
+        if not options or not all(len(option) for option in options):
+            raise ValueError(
+                f"item {index} has no options, or an option without tokens; nothing can be scored"
+            )
+    sharing = prompt_sharing(model) if share_prompt is not False else Sharing(False)
+    if share_prompt and not sharing.possible:
+        raise ValueError(
+            f"this model cannot share a prompt between options: {sharing.reason}; use share_prompt=None"
+        )
+    found: list[OptionLogProbs | None] = [None] * len(items)
+    with evaluating(model):
+        if not sharing.possible:
+            return [_one_by_one(model, collator, item) for item in items]
+        for group in _batches(items, batch_size, token_budget):
+            chosen = [items[index] for index in group]
+            for index, scores in zip(group, _shared(model, collator, chosen, token_budget), strict=True):
+                found[index] = scores
+    return [scores for scores in found if scores is not None]
+
+
+def _batches(items: Sequence[Item], batch_size: int, token_budget: int) -> Iterator[list[int]]:
+    """Indices in groups of similar length: the longest first, so that running out of memory shows at once."""
+    order = sorted(range(len(items)), key=lambda index: (-items[index][0].length, index))
+    group: list[int] = []
+    for index in order:
+        width = items[group[0]][0].length if group else 0
+        if group and (len(group) == batch_size or (len(group) + 1) * width > token_budget):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _one_by_one(
+    model: nn.Module, collator: Callable[[list[Encoded]], dict[str, Any]], item: Item
+) -> OptionLogProbs:
+    prompt, options = item
+    uncached = {"use_cache": False} if "use_cache" in forward_parameters(model) else {}
+    scores = []
+    for option in options:
+        inputs = model_inputs(model, collator([extended(prompt, option)]))
+        keep = torch.zeros_like(inputs["attention_mask"], dtype=torch.bool)
+        real = inputs["attention_mask"][0].nonzero()[:, 0]
+        keep[0, real[-len(option) - 1 : -1]] = True
+        logits = logits_at(model, keep, **inputs, **uncached).logits
+        scores.append(tuple(_chosen(logits, list(option)).tolist()))
+    return OptionLogProbs(tuple(scores))
+
+
+class _Option(NamedTuple):
+    row: int
+    place: int
+    ids: list[int]
+
+
+def _shared(
+    model: nn.Module,
+    collator: Callable[[list[Encoded]], dict[str, Any]],
+    items: Sequence[Item],
+    token_budget: int,
+) -> list[OptionLogProbs]:
+    inputs = model_inputs(model, collator([prompt for prompt, _ in items]))
+    mask = inputs["attention_mask"]
+    positions, following = _positions(model, inputs)
+    width = mask.shape[1]
+    last = (mask * torch.arange(width, device=mask.device)).argmax(-1)
+    keep = torch.zeros_like(mask, dtype=torch.bool)
+    keep[torch.arange(len(items), device=mask.device), last] = True
+    options = [
+        _Option(row, index, list(ids))
+        for row, (_, given) in enumerate(items)
+        for index, ids in enumerate(given)
+    ]
+    longer = sorted((option for option in options if len(option.ids) > 1), key=lambda one: -len(one.ids))
+    output = logits_at(model, keep, **{**inputs, "position_ids": positions}, use_cache=bool(longer))
+    rows = torch.tensor([option.row for option in options], device=mask.device)
+    first = _chosen(output.logits[rows], [option.ids[0] for option in options]).tolist()
+    scores = {(option.row, option.place): [value] for option, value in zip(options, first, strict=True)}
+    slices = list(_slices(longer, width, token_budget))
+    for number, some in enumerate(slices):
+        cache = output.past_key_values
+        if number < len(slices) - 1:
+            cache = copy.deepcopy(cache)
+        for option, values in zip(some, _continue(model, cache, some, mask, following), strict=True):
+            scores[option.row, option.place] += values
+    return [
+        OptionLogProbs(tuple(tuple(scores[row, index]) for index in range(len(given))))
+        for row, (_, given) in enumerate(items)
+    ]
+
+
+def _slices(options: list[_Option], width: int, token_budget: int) -> Iterator[list[_Option]]:
+    """Options that are forwarded together; each holds a copy of its prompt's cache."""
+    some: list[_Option] = []
+    for option in options:
+        if some and (len(some) + 1) * (width + len(some[0].ids)) > token_budget:
+            yield some
+            some = []
+        some.append(option)
+    if some:
+        yield some
+
+
+def _continue(
+    model: nn.Module,
+    cache: Any,
+    options: list[_Option],
+    mask: Int[Tensor, "batch tokens"],
+    following: Int[Tensor, "batch"],
+) -> list[list[float]]:
+    """Log-probabilities of the second and later tokens of options behind their prompts' cache (which is
+    changed).
+    """
+    device = mask.device
+    rows = torch.tensor([option.row for option in options], device=device)
+    cache.reorder_cache(rows)
+    lengths = torch.tensor([len(option.ids) - 1 for option in options], device=device)
+    longest = int(lengths.max())
+    # Padded with a token of the option itself: a fixed padding id might be the picture placeholder.
+    ids = [option.ids[:-1] + option.ids[:1] * (longest - len(option.ids) + 1) for option in options]
+    steps = torch.arange(longest, device=device)
+    present = steps < lengths[:, None]
+    positions = following[rows][:, None] + steps
+    if _three_axes(model):
+        positions = positions.expand(3, -1, -1)
+    output = logits_at(
+        model,
+        present,
+        input_ids=torch.tensor(ids, device=device),
+        attention_mask=torch.cat([mask[rows], present.to(mask.dtype)], dim=1),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    values = _chosen(output.logits, [token for option in options for token in option.ids[1:]])
+    return [part.tolist() for part in values.split(lengths.tolist())]
+
+
+def _chosen(logits: Float[Tensor, "rows vocab"], ids: list[int]) -> Float[Tensor, "rows"]:
+    """The log-probability of token ``ids[i]`` under row i."""
+    logits = logits.float()
+    index = torch.tensor(ids, device=logits.device)
+    return logits.gather(-1, index[:, None])[:, 0] - logits.logsumexp(-1)
+
+
+def _three_axes(model: nn.Module) -> bool:
+    """Whether positions are (time, height, width), as in Qwen-VL's families."""
+    return hasattr(getattr(unwrapped(model), "model", None), "get_rope_index")
+
+
+def _positions(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Int[Tensor, "batch"]]:
+    """Positions of a padded batch, counted over real tokens, and that of each row's next token."""
+    mask = inputs["attention_mask"]
+    if not _three_axes(model):
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return positions, positions.amax(-1) + 1
+    if "image_grid_thw" not in inputs and "video_grid_thw" not in inputs:
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return positions.expand(3, -1, -1), positions.amax(-1) + 1
+    rule: Any = unwrapped(model).model.get_rope_index  # type: ignore[union-attr]
+    accepted = inspect.signature(rule).parameters
+    positions, _ = rule(**{name: value for name, value in inputs.items() if name in accepted})
+    return positions, positions.masked_fill(mask == 0, 0).amax(dim=(0, 2)) + 1

@@ -1,0 +1,1 @@
+"""What is minimised: objectives return sums with counts, so that accumulation over batches is exact."""

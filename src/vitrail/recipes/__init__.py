@@ -1,0 +1,1 @@
+"""Ready recipes, shipped, and what reads, plans, runs and reports them."""

@@ -1,0 +1,196 @@
+"""The recipe: a model, its stages and its evaluation, in one typed file.
+
+Everything is frozen and refuses unknown fields. What a field may hold is checked while the recipe is read,
+before anything is built: components against their own ``Config``, names of data sources against ``data``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Tower
+from vitrail.recipes.problems import NOTHING, inner_errors
+from vitrail.registry import nearest
+from vitrail.training.stages import StageConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+"""A name that is also a folder's: letters, digits, ``.``, ``_``, ``-``."""
+
+
+class Frozen(BaseModel):
+    """Immutable, and refuses fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Language(Frozen):
+    """The language model, by hub name or folder; its weights in safetensors."""
+
+    name: str = Field(min_length=1)
+
+
+class Lora(Frozen):
+    """Low-rank adapters on the language model (Hu et al. 2021), through PEFT.
+
+    ``r`` is the rank, ``alpha`` / ``r`` the scale; ``targets`` are names of linear layers of the decoder, or
+    ``all`` for every linear layer in its blocks.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all"] = "all"
+
+
+class Model(Frozen):
+    """What is trained, in one of three ways.
+
+    ``path``: a ready model, by folder or hub name. ``testbed``: the tower and language model of ``small``
+    (real weights, fetched once) or ``nano`` (tiny, random), with a fresh ``connector``. Or ``tower``,
+    ``connector`` and ``language``, each by itself. ``lora`` goes with all three.
+    """
+
+    path: str | None = None
+    testbed: Literal["small", "nano"] | None = None
+    tower: Tower | None = None
+    connector: Connector | None = None
+    language: Annotated[Language, BeforeValidator(_named)] | None = None
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Model:
+        given = [name for name in ("tower", "connector", "language") if getattr(self, name) is not None]
+        if self.path is not None:
+            unwanted = given + (["testbed"] if self.testbed else [])
+            why = "a ready model ('path') brings its own; remove one of the two"
+        elif self.testbed is not None:
+            unwanted = [name for name in given if name != "connector"]
+            why = f"the testbed {self.testbed!r} brings its own; remove one of the two"
+        else:
+            unwanted = sorted({"tower", "connector", "language"} - set(given))
+            why = "this field is required unless 'path' or 'testbed' is given"
+        if unwanted:
+            raise inner_errors([((name,), why, NOTHING) for name in unwanted])
+        return self
+
+
+class Scenes(Frozen):
+    """Scenes of a frozen suite. A stage reads ``n`` conversations of it, an evaluation ``n`` questions.
+
+    ``seed`` draws the scenes (default: the recipe's seed); ``kinds`` limits the kinds of question; ``turns``
+    are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
+    """
+
+    kind: Literal["scenes"] = "scenes"
+    suite: str = "scenes-v1"
+    fold: Literal["train", "development", "test"] = "train"
+    names: Literal["known", "development", "held-out", "helpers"] = "known"
+    n: int = Field(default=1000, ge=1)
+    seed: int | None = Field(default=None, ge=0)
+    kinds: tuple[str, ...] | None = None
+    turns: tuple[int, int] | None = None
+
+
+class File(Frozen):
+    """A file of chat records, JSONL or Parquet.
+
+    ``n`` takes the first so many; ``on_error`` what a bad row does.
+    """
+
+    kind: Literal["file"] = "file"
+    path: str = Field(min_length=1)
+    n: int | None = Field(default=None, ge=1)
+    on_error: Literal["raise", "set_aside"] = "raise"
+
+
+Data = Annotated[Scenes | File, Field(discriminator="kind")]
+
+Condition = Literal["trained", "blind", "untrained"]
+
+
+class Evaluation(Frozen):
+    """Multiple-choice questions from ``data``, asked under several ``conditions``.
+
+    ``trained`` is the trained model; ``blind`` the same model with every picture grey; ``untrained`` the
+    model before its first stage.
+    """
+
+    name: Name
+    data: str
+    instruction: Instruction = Field(default="plain", validate_default=True)
+    inferencer: Inferencer = Field(default="likelihood", validate_default=True)
+    metric: Metric = Field(default="accuracy", validate_default=True)
+    conditions: tuple[Condition, ...] = Field(default=("trained", "blind", "untrained"), min_length=1)
+    batch_size: int = Field(default=16, ge=1)
+
+
+class Report(Frozen):
+    """The HTML report: its title, and how many pictures its gallery shows for each evaluation."""
+
+    title: str | None = None
+    gallery: int = Field(default=60, ge=0, le=2000)
+
+
+def _path_as_model(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Recipe(Frozen):
+    """A model, its stages and its evaluation. See ``vitrail recipe show quickstart`` for a whole one."""
+
+    name: Name
+    about: str = ""
+    seed: int = Field(default=0, ge=0)
+    model: Annotated[Model, BeforeValidator(_path_as_model)]
+    data: dict[str, Data] = {}
+    stages: tuple[StageConfig, ...] = ()
+    evaluation: tuple[Evaluation, ...] = ()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Recipe:
+        wrong: list[tuple[tuple[str | int, ...], str, Any]] = []
+        for group in ("stages", "evaluation"):
+            seen: dict[str, int] = {}
+            for position, item in enumerate(getattr(self, group)):
+                if item.data not in self.data:
+                    hint = nearest(item.data, sorted(self.data))
+                    wrong.append(
+                        ((group, position, "data"), f"'data' has no source of this name; {hint}", item.data)
+                    )
+                if item.name in seen:
+                    message = f"{group}.{seen[item.name]} has the same name; give each its own"
+                    wrong.append(((group, position, "name"), message, item.name))
+                seen.setdefault(item.name, position)
+        if wrong:
+            raise inner_errors(wrong)
+        return self
+
+    def seed_of(self, source: str) -> int:
+        """The seed that draws the data source: its own, or the recipe's."""
+        own = getattr(self.data[source], "seed", None)
+        return self.seed if own is None else own
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of recipe files, for editors; components' own settings included."""
+    schema = Recipe.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    _hoist({key: value for key, value in schema.items() if key != "$defs"}, definitions)
+    for value in list(definitions.values()):
+        _hoist(value, definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "vitrail-recipe", **schema}
+
+
+def _hoist(node: Any, definitions: dict[str, Any]) -> None:
+    """Move definitions that stand inside a component's schema to the root, where references look for them."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _hoist(child, definitions)
+    if isinstance(node, dict):
+        definitions.update(node.pop("$defs", {}))

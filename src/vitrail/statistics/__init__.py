@@ -1,0 +1,1 @@
+"""Intervals and paired tests: how sure a figure is, and a difference of two."""

@@ -1,0 +1,1 @@
+"""Stages and the trainer that runs them, on transformers' Trainer and accelerate."""

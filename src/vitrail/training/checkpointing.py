@@ -1,0 +1,123 @@
+"""transformers' Trainer with checkpoints that are whole or not there, and resume that is exact or refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import transformers
+from torch import nn
+
+from vitrail.storage import atomic
+from vitrail.training import checkpoints
+from vitrail.training.joint import Joint
+from vitrail.training.metrics import Counters
+from vitrail.training.selection import Selection
+from vitrail.training.stages import StageConfig
+
+
+class CheckpointingTrainer(transformers.Trainer):
+    """Replaces how the Trainer saves and what it reads back.
+
+    A subclass sets ``config``, ``selection``, ``folder`` and ``counters`` before its own ``__init__`` ends.
+    """
+
+    config: StageConfig
+    selection: Selection
+    folder: Path
+    counters: Counters
+    last_saved: float = 0.0
+
+    @property
+    def joint(self) -> Joint:
+        """Model and objective, without wrappers."""
+        return self.model  # type: ignore[return-value]
+
+    def agreed(self, value: Any) -> Any:
+        """The first process's value, on all of them."""
+        if self.args.world_size == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    def save_now(self) -> bool:
+        """Whether it is time for a checkpoint after this step; the last needs none, the stage's result
+        follows it."""
+        step, config = self.state.global_step, self.config
+        if step >= self.args.max_steps:
+            return False
+        if config.checkpoint_steps is not None and step % config.checkpoint_steps == 0:
+            return True
+        if config.checkpoint_minutes is None:
+            return False
+        return bool(self.agreed(time.monotonic() - self.last_saved >= 60 * config.checkpoint_minutes))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
+        step = self.state.global_step
+        self.accelerator.wait_for_everyone()
+        with self._new_folder(self.folder / f"checkpoint-{step}") as place:
+            if self.is_world_process_zero():
+                trained = checkpoints.trained_state(self.joint.model, self.selection)
+                checkpoints.save_tensors(place / "trained.safetensors", trained)
+                if state := checkpoints.objective_state(self.joint.objective):
+                    checkpoints.save_tensors(place / "objective.safetensors", state)
+                atomic.write_json(place / "progress.json", asdict(self.counters))
+                self.state.save_to_json(str(place / "trainer_state.json"))
+            self._save_optimizer_and_scheduler(str(place))
+            self._save_scaler(str(place))
+            self._save_rng_state(str(place))
+        if self.is_world_process_zero():
+            checkpoints.prune(self.folder, self.config.checkpoints_kept)
+        self.last_saved = time.monotonic()
+
+    @contextmanager
+    def _new_folder(self, path: Path) -> Iterator[Path]:
+        """A folder that every process writes into and the first one puts in place."""
+        if not self.is_world_process_zero():
+            yield Path(self.agreed(None))
+            self.accelerator.wait_for_everyone()
+            self.accelerator.wait_for_everyone()
+            return
+        if path.exists():  # damaged: a whole one would have been resumed from
+            checkpoints.remove(path)
+        with atomic.new_folder(path) as place:
+            self.agreed(str(place))
+            yield place
+            self.accelerator.wait_for_everyone()
+            checkpoints.seal(place)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        place = Path(resume_from_checkpoint)
+        checkpoints.load_trained(place / "trained.safetensors", self.joint.model, self.selection)
+        checkpoints.load_objective(place / "objective.safetensors", self.joint.objective)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            _require(Path(checkpoint), "optimizer.pt", "scheduler.pt")
+        super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            several = self.args.world_size > 1
+            name = f"rng_state_{self.args.process_index}.pth" if several else "rng_state.pth"
+            _require(Path(checkpoint), name)
+        super()._load_rng_state(checkpoint)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Refused: a stage keeps what trains, and the whole model is its owner's to save."""
+        raise NotImplementedError("save the model itself with save_pretrained")
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise checkpoints.DamagedCheckpoint(
+                f"{folder} has no {name}: going on without it would give another model. "
+                "Restore it, or remove this checkpoint to go on from the one before."
+            )

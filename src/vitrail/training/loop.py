@@ -1,0 +1,288 @@
+"""transformers' Trainer with vitrail's loss, order of data, and log.
+
+What is changed, and why:
+
+- the loss is the objective's sums over the units of the whole step, over micro-batches and processes;
+- the data loader yields the whole stage as one pass, so that a resumed stage skips numbers, never records;
+- checkpoints are written whole or not at all, and hold what trains only (``checkpointing.py``);
+- a row of ``metrics.jsonl`` for each step, cut back to the checkpoint on resume;
+- a loss or gradient that is no number ends the stage, naming step and records, before anything is saved.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vitrail.objectives.objective import Loss
+from vitrail.storage.log import JsonlLog
+from vitrail.training import checkpoints, planning
+from vitrail.training.checkpointing import CheckpointingTrainer
+from vitrail.training.feeding import RECORDS, NamingCollator, Numbered
+from vitrail.training.joint import Joint
+from vitrail.training.metrics import Counters, Tally
+from vitrail.training.optimiser import make_optimizer, make_schedule, parameter_groups
+from vitrail.training.progress import Meter, Progress
+from vitrail.training.sampling import BatchSampler
+from vitrail.training.selection import Selection
+from vitrail.training.stages import StageConfig
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or the gradient became infinite or not a number."""
+
+
+class StageTrainer(CheckpointingTrainer):
+    """Runs one stage; :func:`vitrail.training.trainer.train_stage` makes it and says what the arguments
+    are."""
+
+    def __init__(
+        self,
+        joint: Joint,
+        arguments: transformers.TrainingArguments,
+        *,
+        dataset: Sequence[Any],
+        collator: Callable[[Sequence[Any]], dict[str, Any]],
+        lengths: Sequence[int] | None,
+        config: StageConfig,
+        seed: int,
+        selection: Selection,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # never DataParallel: several devices are for torchrun
+        self.config, self.data_seed, self.selection, self.folder = config, seed, selection, folder
+        self.lengths, self.progress = lengths, progress
+        self.counters, self.tally = Counters(), Tally()
+        self.records, self.collate = Numbered(dataset), NamingCollator(collator)
+        self.log_file = JsonlLog(folder / "metrics.jsonl", sync_every=1000)
+        self.rates: dict[str, float] = {}
+        super().__init__(model=joint, args=arguments, data_collator=self.collate, train_dataset=self.records)
+        # A micro-batch's loss is already its share of the step; releases differ in which of these they read.
+        self.loss_is_scaled_for_ga = True
+        self.model_accepts_loss_kwargs = True
+        self.remove_callback(transformers.PrinterCallback)
+        self.remove_callback(transformers.ProgressCallback)
+        self.add_callback(_EachStep(self))
+
+    def begin(self, checkpoint: Path | None) -> None:
+        """Take counters and log back to ``checkpoint`` (None: to the start)."""
+        self.counters = Counters() if checkpoint is None else Counters.read(checkpoint / "progress.json")
+        step = self.counters.step
+        if self.is_world_process_zero():
+            self.log_file.truncate_after(lambda row: row["step"] <= step)
+        self.meter = Meter(self.args.max_steps, step, self.counters.samples, self.counters.tokens)
+        self.clock = self.last_saved = time.monotonic()
+
+    # Data
+
+    @property
+    def sampler(self) -> BatchSampler:
+        """The micro-batches of this process, for ``args.max_steps`` steps."""
+        return BatchSampler(
+            len(self.records),
+            steps=self.args.max_steps,
+            batch_size=self.config.batch_size,
+            accumulation=self.config.accumulation,
+            seed=self.data_seed,
+            lengths=self.lengths,
+            rank=self.args.process_index,
+            world=self.args.world_size,
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The whole stage as one pass over micro-batches."""
+        return DataLoader(
+            self.records,
+            batch_sampler=self.sampler,
+            collate_fn=self.collate,
+            num_workers=self.args.dataloader_num_workers,
+            generator=torch.Generator().manual_seed(self.data_seed),
+            pin_memory=self.args.device.type == "cuda",
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], int | None]:
+        """The micro-batches of an optimiser step; the units of each term are counted over all of them."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        self._open_step(batches)
+        return batches, max(sum(self.tally.totals.values()), 1)
+
+    def _open_step(self, batches: list[dict[str, Any]]) -> None:
+        totals: dict[str, int] = {}
+        for batch in batches:
+            for term, units in self.joint.objective.counts(batch).items():
+                totals[term] = totals.get(term, 0) + units
+        self.tally = Tally(self._over_processes(totals), len(batches))
+
+    def _prepare_input(self, data: Any) -> Any:
+        if isinstance(data, str):
+            return data
+        if not isinstance(data, Tensor) and hasattr(data, "to") and hasattr(data, "segment"):
+            return data.to(self.args.device)  # a layout
+        return super()._prepare_input(data)
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """This micro-batch's share of the step's loss, so that adding the shares gives the large batch's."""
+        records, world = inputs[RECORDS], self.args.world_size
+        loss = model({name: value for name, value in inputs.items() if name != RECORDS})
+        self._check_terms(loss)
+        # Data parallelism averages gradients over processes; the units are those of all processes.
+        totals = {term: units / world for term, units in self.tally.totals.items()}
+        total = loss.total(totals, self.tally.micro_batches)
+        if not bool(torch.isfinite(total.detach())):
+            found = ", ".join(f"{term} {float(value.detach()):g}" for term, value in loss.sums.items())
+            raise self._not_finite(
+                f"the loss is {total.item()} ({found})", self.state.global_step + 1, records
+            )
+        self.tally.add(loss, inputs, records)
+        return (total, loss) if return_outputs else total
+
+    def _check_terms(self, loss: Loss) -> None:
+        unknown = sorted(loss.sums.keys() - set(self.joint.objective.terms))
+        if unknown:
+            raise ValueError(f"the objective returned a term {unknown[0]!r} that its 'terms' do not name")
+
+    def _not_finite(self, what: str, step: int, records: Sequence[str]) -> NonFiniteLoss:
+        kept = [path.name for path in checkpoints.existing(self.folder)]
+        return NonFiniteLoss(
+            f"stage {self.config.name!r}, step {step}: {what}; records of the batch: {', '.join(records)}. "
+            f"Checkpoints kept: {', '.join(kept) or 'none'}. "
+            "Lower learning_rate, lengthen warmup, or look at these records with `vitrail data look`."
+        )
+
+    # What each step leaves behind
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """A step's row of ``metrics.jsonl`` and its report; then the trackers."""
+        if "loss" in logs:
+            row, records = self._row(logs), self.tally.records
+            norm = row["grad_norm"]
+            if norm is not None and not math.isfinite(norm):
+                raise self._not_finite(f"the gradient's norm is {norm}", row["step"], records)
+            if self.is_world_process_zero():
+                self.log_file.append(row)
+                self.progress.step(self.meter.report(row))
+            logs = {
+                **logs,
+                "loss": row["loss"],
+                **{f"loss/{term}": value for term, value in row["terms"].items()},
+            }
+        super().log(logs, start_time)
+        self.state.log_history.clear()  # it would grow with every checkpoint; metrics.jsonl has it all
+
+    def _row(self, logs: dict[str, float]) -> dict[str, Any]:
+        tally, counters = self.tally, self.counters
+        world = self.args.world_size
+        means = {term: tally.mean(term, self._summed(value), world) for term, value in tally.sums.items()}
+        seen = self._over_processes({"samples": len(tally.records), "tokens": tally.tokens})
+        now = time.monotonic()
+        counters.step = self.state.global_step
+        counters.samples += seen["samples"]
+        counters.tokens += seen["tokens"]
+        counters.seconds = round(counters.seconds + now - self.clock, 4)
+        self.clock = now
+        norm = logs.get("grad_norm")
+        return {
+            "step": counters.step,
+            "loss": tally.weighted(means),
+            "terms": means,
+            "learning_rate": next(iter(self.rates.values())),
+            **({"learning_rates": self.rates} if len(self.rates) > 1 else {}),
+            "grad_norm": None if norm is None else float(norm),
+            "samples": counters.samples,
+            "tokens": counters.tokens,
+            "seconds": counters.seconds,
+        }
+
+    def _summed(self, value: Tensor) -> float:
+        return float(self.accelerator.reduce(value.clone(), "sum") if self.args.world_size > 1 else value)
+
+    def _over_processes(self, counts: dict[str, int]) -> dict[str, int]:
+        if self.args.world_size == 1 or not counts:
+            return counts
+        summed = self.accelerator.reduce(torch.tensor(list(counts.values()), device=self.args.device), "sum")
+        return dict(zip(counts, (int(value) for value in summed), strict=True))
+
+    # Optimiser
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Groups by part, from the stage."""
+        if self.optimizer is None:
+            self.optimizer = self._fresh_optimizer()
+        return self.optimizer
+
+    def _fresh_optimizer(self) -> torch.optim.Optimizer:
+        groups = parameter_groups(self.joint.model, self.selection, self.joint.objective, self.config)
+        return make_optimizer(groups, self.args, self.joint)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The stage's schedule."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_schedule(optimizer or self.optimizer, self.config, num_training_steps)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    # Measuring
+
+    def seconds_a_step(self) -> float:
+        """Run a few steps for real (data, forward, backward, optimiser) and put everything back."""
+        size = self.sampler.size
+        steps = planning.batches_to_time(len(self.records), size, self.data_seed, self.lengths)
+        with planning.putting_back(self.joint):
+            optimizer = self._fresh_optimizer()
+            self.joint.train()
+            times = [self._timed(step, optimizer) for step in steps]
+        return sum(times[1:]) / len(times[1:])
+
+    def _timed(self, step: np.ndarray, optimizer: torch.optim.Optimizer) -> float:
+        begin = time.perf_counter()
+        batches = [self.collate([self.records[index] for index in part]) for part in self.sampler.split(step)]
+        self._open_step(batches)
+        for batch in batches:
+            with self.accelerator.autocast():
+                loss = self.compute_loss(self.joint, self._prepare_inputs(batch))
+            loss.backward()
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.joint.parameters(), self.config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        if self.args.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+
+class _EachStep(transformers.TrainerCallback):
+    """Notes the learning rates a step is made with, and asks for checkpoints by steps and by the clock."""
+
+    def __init__(self, trainer: StageTrainer) -> None:
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Read the rates before the schedule moves on."""
+        groups = self.trainer.create_optimizer().param_groups
+        self.trainer.rates = {group["part"]: float(group["lr"]) for group in groups}
+        return control
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Set ``should_save``."""
+        control.should_save = self.trainer.save_now()
+        return control

@@ -1,0 +1,176 @@
+"""One training phase: what trains, on what data, with which objective, schedule and budget."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from vitrail import registry
+from vitrail.training.selection import select_parameters
+
+__all__ = ["ObjectiveConfig", "Schedule", "StageConfig", "select_parameters"]
+
+Schedule = Literal["constant", "linear", "cosine", "cosine_with_min_lr", "inverse_sqrt", "wsd"]
+
+
+class ObjectiveConfig(BaseModel):
+    """A registered objective by ``name``, and its settings, checked against its own ``Config``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            return value
+        settings = {key: inner for key, inner in value.items() if key != "name"}
+        config = getattr(registry.get("objective", value["name"]), "Config", None)
+        if config is None:
+            if settings:
+                raise ValueError(
+                    f"objective {value['name']!r} takes no settings; remove {next(iter(settings))!r}"
+                )
+            return value
+        try:
+            return {"name": value["name"], **config.model_validate(settings).model_dump()}
+        except ValidationError as error:
+            raise ValueError(_first_fault(error, sorted(config.model_fields))) from None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values, without the name."""
+        return dict(self.model_extra or {})
+
+    def build(self, **parts: Any) -> Any:
+        """The objective; ``parts`` are what it needs beside its settings, by keyword."""
+        component = registry.get("objective", self.name)
+        config = getattr(component, "Config", None)
+        return (
+            component(**parts) if config is None else component(config.model_validate(self.settings), **parts)
+        )
+
+
+def _first_fault(error: ValidationError, fields: list[str]) -> str:
+    fault = error.errors(include_url=False)[0]
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; {registry.nearest(name, fields)}"
+    return f"{name}: {fault['msg']} (got {fault['input']!r})"
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class StageConfig(BaseModel):
+    """What a stage does. At least one budget is given; of several the shortest holds.
+
+    ``trains``: parts by anatomy (``"connector"``, ``"language"``, ``"language.lora"``, ``"all"``).
+    ``learning_rate``: one, or one for each of ``trains`` (and ``"objective"``). ``max_minutes`` becomes a
+    number of steps by measuring some, before the first. ``warmup``: steps, or a share of them if below 1.
+    ``decay``: the last share of the steps in which ``wsd`` falls. ``min_learning_rate``: where
+    ``cosine_with_min_lr`` ends, as a share. Batches hold ``batch_size`` records on each process,
+    ``accumulation`` of them make one optimiser step.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
+    data: str = Field(default="train", min_length=1)
+    objective: ObjectiveConfig = Field(default=cast(Any, "next_token"), validate_default=True)
+    trains: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        default=("connector",), min_length=1
+    )
+    seed: int | None = Field(default=None, ge=0)
+
+    max_steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    max_minutes: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=8, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    length_batches: bool = True
+    workers: int = Field(default=0, ge=0)
+
+    learning_rate: float | dict[str, float] = 1e-3
+    schedule: Schedule = "cosine"
+    warmup: float = Field(default=0.03, ge=0)
+    decay: float | None = Field(default=None, gt=0, le=1)
+    min_learning_rate: float | None = Field(default=None, ge=0, lt=1)
+    optimizer: str = "adamw_torch_fused"
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, gt=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    checkpoint_minutes: float | None = Field(default=2.0, gt=0)
+    checkpoints_kept: int = Field(default=2, ge=1)
+    report_to: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> StageConfig:
+        if self.max_steps is None and self.epochs is None and self.max_minutes is None:
+            raise ValueError("a stage needs a budget: give max_steps, epochs or max_minutes")
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
+            raise ValueError(f"warmup={self.warmup} is neither a share below 1 nor a whole number of steps")
+        if self.max_steps is not None:
+            self.warmup_steps(self.max_steps)
+        if self.decay is not None and self.schedule != "wsd":
+            raise ValueError(
+                f"decay has no effect with schedule={self.schedule!r}; remove it, or choose 'wsd'"
+            )
+        if self.min_learning_rate is not None and self.schedule not in ("cosine_with_min_lr", "wsd"):
+            raise ValueError(
+                f"min_learning_rate has no effect with schedule={self.schedule!r}; remove it, "
+                "or choose 'cosine_with_min_lr' or 'wsd'"
+            )
+        self._check_rates()
+        return self
+
+    def _check_rates(self) -> None:
+        rates = self.learning_rate if isinstance(self.learning_rate, dict) else {"": self.learning_rate}
+        for name, rate in rates.items():
+            if not (math.isfinite(rate) and rate >= 0):
+                raise ValueError(
+                    f"learning_rate{'.' * bool(name)}{name} is {rate}; give a number of 0 or more"
+                )
+        if isinstance(self.learning_rate, dict):
+            missing = [name for name in self.trains if name not in rates]
+            unknown = [name for name in rates if name not in (*self.trains, "objective")]
+            if missing or unknown:
+                wrong = f"lacks {missing[0]!r}" if missing else f"names {unknown[0]!r}"
+                raise ValueError(
+                    f"learning_rate {wrong}; it needs one rate for each of trains: {list(self.trains)}"
+                )
+
+    def warmup_steps(self, steps: int) -> int:
+        """Warm-up in steps, in a stage of ``steps``. ValueError if it is as long as the stage."""
+        warm = int(self.warmup) if self.warmup >= 1 else math.ceil(self.warmup * steps)
+        if self.warmup >= 1 and warm >= steps:
+            raise ValueError(
+                f"warmup={warm} steps does not fit into a stage of {steps}; shorten it, or give a share"
+            )
+        return min(warm, steps - 1)
+
+    @property
+    def records_a_step(self) -> int:
+        """Records of one optimiser step on one process."""
+        return self.batch_size * self.accumulation
+
+    def rate_of(self, part: str) -> float:
+        """The learning rate of one of ``trains``, or of ``"objective"`` (by default the largest)."""
+        if not isinstance(self.learning_rate, dict):
+            return self.learning_rate
+        return self.learning_rate.get(part, max(self.learning_rate.values()))
+
+    def identity(self) -> dict[str, Any]:
+        """What the trajectory depends on: everything but how often to save, and whom to tell."""
+        apart = {"workers", "checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "report_to"}
+        return self.model_dump(mode="json", exclude=apart)

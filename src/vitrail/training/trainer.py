@@ -1,0 +1,358 @@
+"""Run a stage: from a model, data and an objective to trained weights in a folder that survives being killed.
+
+::
+
+    stage.json           what the stage is; another one is refused in this folder
+    plan.json            how many steps, fixed before the first
+    metrics.jsonl        a row for each optimiser step
+    checkpoint-<step>/   while it runs
+    final.safetensors    what was trained (objective.safetensors beside it, where the objective has
+    parameters) done.json            the result; a finished stage is not run again
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from vitrail.models.logits import unwrapped
+from vitrail.objectives.objective import Objective
+from vitrail.storage import atomic
+from vitrail.training import checkpoints, planning
+from vitrail.training.joint import Joint
+from vitrail.training.loop import NonFiniteLoss, StageTrainer
+from vitrail.training.planning import StagePlan
+from vitrail.training.precision import Precision, choose
+from vitrail.training.progress import Progress, QuietProgress, StageStart
+from vitrail.training.sampling import lengths_of
+from vitrail.training.selection import Selection, select_parameters
+from vitrail.training.stages import StageConfig
+
+__all__ = ["NonFiniteLoss", "StageResult", "train_stage"]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage did. ``loss``: the last step's; ``seconds``: spent in steps, over all starts.
+
+    ``resumed_from``: the step this start went on from (0: from the beginning); ``already_done``: nothing was
+    run.
+    """
+
+    folder: Path
+    plan: StagePlan
+    steps: int
+    loss: float
+    terms: dict[str, float]
+    samples: int
+    tokens: int
+    seconds: float
+    resumed_from: int = 0
+    already_done: bool = False
+
+
+def train_stage(
+    model: nn.Module,
+    dataset: Sequence[Any],
+    collator: Callable[[Sequence[Any]], dict[str, Any]],
+    objective: Objective,
+    config: StageConfig,
+    folder: Path | str,
+    *,
+    progress: Progress | None = None,
+    seed: int = 0,
+    parts: Mapping[str, nn.Module] | None = None,
+    fingerprint: str | None = None,
+    device: str = "auto",
+) -> StageResult:
+    """Train ``model`` in place, or go on where a killed process left off.
+
+    ``dataset``: encoded records by number, the same record for the same number always (``length`` and ``id``
+    are read; ``lengths`` of the whole, where it has them). ``collator``: a list of them → a batch. ``parts``:
+    the anatomy (default: the model's). ``seed``: for order and dropout, unless the config has its own.
+    ``fingerprint``: of the data; a folder begun with other data is refused. ``device``: ``"auto"`` or
+    ``"cpu"``.
+
+    ValueError for settings that cannot work; :class:`~vitrail.training.loop.NonFiniteLoss` where training
+    diverges.
+    """
+    folder, progress = Path(folder), progress if progress is not None else QuietProgress()
+    seed = config.seed if config.seed is not None else seed
+    selection = select_parameters(model, config.trains, parts)
+    joint = Joint(model, objective)
+    first = _arguments(config, folder, seed, device, bfloat16=False)
+    with first.main_process_first(desc="stage"):
+        _begin(folder, config, seed, len(dataset), fingerprint)
+    if (folder / "done.json").exists():
+        return _finished(folder, joint, selection)
+    plan = StagePlan.read(folder / "plan.json")
+    precision = _precision(plan, config, model, first)
+    _prepare(model, selection, config)
+    lengths = lengths_of(dataset) if config.length_batches else None
+    trainer = StageTrainer(
+        joint,
+        _arguments(config, folder, seed, device, bfloat16=precision.name == "bfloat16"),
+        dataset=dataset,
+        collator=collator,
+        lengths=lengths,
+        config=config,
+        seed=seed,
+        selection=selection,
+        folder=folder,
+        progress=progress if first.process_index == 0 else QuietProgress(),
+    )
+    plan = _plan(trainer, plan, precision, selection)
+    return _run(trainer, plan, progress)
+
+
+def _begin(folder: Path, config: StageConfig, seed: int, records: int, fingerprint: str | None) -> None:
+    """Make the folder, clean up behind a killed process, and refuse another stage's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("RANK", "0")) == 0:
+        atomic.sweep(folder)
+    here = {"config": config.identity(), "seed": seed, "records": records, "data": fingerprint}
+    path = folder / "stage.json"
+    if not path.exists():
+        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+        if others:
+            raise ValueError(
+                f"{folder} holds {sorted(others)[0]!r} but no stage.json; choose an empty or a new folder"
+            )
+        atomic.write_json(path, here)
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    here = json.loads(json.dumps(here))
+    for name in here["config"].keys() | there["config"].keys():
+        _same(folder, name, there["config"].get(name), here["config"].get(name))
+    for name in ("seed", "records", "data"):
+        _same(folder, name, there[name], here[name])
+
+
+def _same(folder: Path, name: str, there: Any, here: Any) -> None:
+    if there != here:
+        raise ValueError(
+            f"{folder} was begun with {name}={there!r}, now it is {here!r}; set it back to go on, "
+            "choose another folder, or remove this one to start again"
+        )
+
+
+def _arguments(
+    config: StageConfig, folder: Path, seed: int, device: str, *, bfloat16: bool
+) -> transformers.TrainingArguments:
+    if device not in ("auto", "cpu"):
+        raise ValueError(
+            f"device is {device!r}; give 'auto' or 'cpu' (CUDA_VISIBLE_DEVICES chooses among GPUs)"
+        )
+    use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return transformers.TrainingArguments(
+        output_dir=str(folder),
+        run_name=config.name,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        max_steps=1,  # the plan's, once it is made
+        learning_rate=max(config.rate_of(name) for name in config.trains),
+        weight_decay=config.weight_decay,
+        adam_beta1=config.betas[0],
+        adam_beta2=config.betas[1],
+        adam_epsilon=config.epsilon,
+        max_grad_norm=config.max_grad_norm or 0.0,
+        optim=config.optimizer,
+        bf16=bfloat16,
+        use_cpu=use_cpu,
+        ddp_backend="gloo" if use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        seed=seed,
+        dataloader_num_workers=config.workers,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to=list(config.report_to) or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+    )
+
+
+def _precision(
+    plan: StagePlan | None, config: StageConfig, model: nn.Module, arguments: transformers.TrainingArguments
+) -> Precision:
+    if plan is not None:
+        return Precision(plan.precision, plan.precision_reason)  # type: ignore[arg-type]
+    chosen = choose(config.precision, model, arguments.device)
+    if arguments.world_size > 1:
+        from accelerate.utils import broadcast_object_list
+
+        chosen = broadcast_object_list([chosen])[0]
+    return chosen
+
+
+def _prepare(model: nn.Module, selection: Selection, config: StageConfig) -> None:
+    """Trained weights in float32 (small updates vanish in bfloat16), and gradient checkpointing as asked
+    for."""
+    for name, parameter in model.named_parameters():
+        if (
+            name in selection.parameters
+            and parameter.dtype != torch.float32
+            and parameter.is_floating_point()
+        ):
+            parameter.data = parameter.data.float()
+    if not config.gradient_checkpointing:
+        for module in model.modules():
+            if getattr(module, "gradient_checkpointing", False):  # left over from an earlier stage
+                module.gradient_checkpointing = False  # type: ignore[assignment]
+        return
+    inner: Any = unwrapped(model)
+    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):  # renamed in 5.2x
+        if hasattr(inner, name):
+            getattr(inner, name)()
+            return
+    raise ValueError(f"gradient_checkpointing: {type(inner).__name__} does not offer it; set it to false")
+
+
+def _plan(
+    trainer: StageTrainer, known: StagePlan | None, precision: Precision, selection: Selection
+) -> StagePlan:
+    """The plan that was written, or a new one, written before the first step."""
+    config, model, processes = trainer.config, trainer.joint.model, trainer.args.world_size
+    frozen = planning.frozen_fingerprint(model, selection.parameters)
+    if known is not None:
+        _check_resumed(trainer, known, frozen)
+        trainer.args.max_steps = known.steps
+        return known
+    begin, seconds = time.monotonic(), None
+    if config.max_minutes is not None:
+        trainer.progress.note(
+            f"{config.name}: measuring a few steps to see how many fit into {config.max_minutes:g} min"
+        )
+        seconds = trainer.agreed(trainer.seconds_a_step())
+    records = len(trainer.records)
+    steps, by = trainer.agreed(
+        planning.choose_steps(config, records, processes, seconds, trainer.agreed(time.monotonic() - begin))
+    )
+    size = config.records_a_step * processes
+    own = sum(p.numel() for p in trainer.joint.objective.parameters())
+    plan = StagePlan(
+        steps=steps,
+        by=by,
+        records=records,
+        records_a_step=size,
+        epochs=round(steps * size / records, 4),
+        seconds_a_step=None if seconds is None else round(seconds, 4),
+        expected_seconds=None if seconds is None else round(seconds * steps, 1),
+        precision=precision.name,
+        precision_reason=precision.reason,
+        device=trainer.args.device.type,
+        threads=torch.get_num_threads(),
+        processes=processes,
+        trained_parameters=selection.trained + own,
+        parameters=selection.total + own,
+        frozen_weights=frozen,
+    )
+    if trainer.is_world_process_zero():
+        plan.write(trainer.folder / "plan.json")
+    trainer.args.max_steps = steps
+    return plan
+
+
+def _check_resumed(trainer: StageTrainer, plan: StagePlan, frozen: str) -> None:
+    if plan.frozen_weights != frozen:
+        raise ValueError(
+            f"{trainer.folder} was begun on a model with other frozen weights; go on with that model, "
+            "choose another folder, or remove this one to start again"
+        )
+    if plan.processes != trainer.args.world_size:
+        raise ValueError(
+            f"{trainer.folder} was begun with {plan.processes} processes, now there are "
+            f"{trainer.args.world_size}; use as many, or remove the folder to start again"
+        )
+    for name, there, here in (
+        ("threads", plan.threads, torch.get_num_threads()),
+        ("device", plan.device, trainer.args.device.type),
+    ):
+        if there != here:
+            trainer.progress.note(
+                f"begun with {name} {there}, now {here}: last digits of the losses may differ"
+            )
+
+
+def _run(trainer: StageTrainer, plan: StagePlan, progress: Progress) -> StageResult:
+    checkpoint, notes = checkpoints.newest(trainer.folder)
+    trainer.begin(checkpoint)
+    done = trainer.counters.step
+    trainer.progress.start(
+        StageStart(
+            name=trainer.config.name,
+            steps=plan.steps,
+            done=done,
+            trained_parameters=plan.trained_parameters,
+            parameters=plan.parameters,
+            precision=plan.precision,
+            device=plan.device,
+        )
+    )
+    for note in [*notes, *_notes(trainer)]:
+        trainer.progress.note(note)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        trainer.progress.end(trainer.config.name)
+        trainer.log_file.close()
+    return _finish(trainer, plan, done)
+
+
+def _notes(trainer: StageTrainer) -> list[str]:
+    if not trainer.joint.objective.decomposes and trainer.config.accumulation > 1:
+        return [
+            f"the objective does not decompose: with accumulation={trainer.config.accumulation} its loss is "
+            "the mean over micro-batches, not that of one large batch"
+        ]
+    return []
+
+
+def _finish(trainer: StageTrainer, plan: StagePlan, resumed_from: int) -> StageResult:
+    folder, joint, counters = trainer.folder, trainer.joint, trainer.counters
+    trainer.model_wrapped = joint
+    joint.eval()
+    for parameter in joint.parameters():
+        parameter.grad = None
+    result: dict[str, Any] = {}
+    if trainer.is_world_process_zero():
+        checkpoints.save_tensors(
+            folder / "final.safetensors", checkpoints.trained_state(joint.model, trainer.selection)
+        )
+        if state := checkpoints.objective_state(joint.objective):
+            checkpoints.save_tensors(folder / "objective.safetensors", state)
+        last = trainer.log_file.read()[-1]
+        result = {**asdict(counters), "loss": last["loss"], "terms": last["terms"]}
+        atomic.write_json(folder / "done.json", result)
+        for path in checkpoints.existing(folder):
+            checkpoints.remove(path)
+    result = trainer.agreed(result)
+    steps = result.pop("step")
+    return StageResult(folder=folder, plan=plan, steps=steps, resumed_from=resumed_from, **result)
+
+
+def _finished(folder: Path, joint: Joint, selection: Selection) -> StageResult:
+    """Put the trained weights of a finished stage into the model."""
+    plan = StagePlan.read(folder / "plan.json")
+    if plan is None:
+        raise ValueError(f"{folder} has done.json but no plan.json; remove the folder to start again")
+    if plan.frozen_weights != planning.frozen_fingerprint(joint.model, selection.parameters):
+        raise ValueError(f"{folder} was trained on a model with other frozen weights; choose another folder")
+    for name, parameter in joint.model.named_parameters():
+        if name in selection.parameters and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    checkpoints.load_trained(folder / "final.safetensors", joint.model, selection)
+    checkpoints.load_objective(folder / "objective.safetensors", joint.objective)
+    joint.eval()
+    result = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    steps = result.pop("step")
+    return StageResult(folder=folder, plan=plan, steps=steps, already_done=True, **result)

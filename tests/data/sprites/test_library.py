@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from vitrail.data.sprites import SpriteLibrary, Thing, library
+
+
+class Discs(SpriteLibrary):
+    """Coloured discs drawn here: a library without files."""
+
+    name, licence, credit = "discs", "none", ""
+
+    def __init__(self, names=("red disc", "blue disc")):
+        self.drawn = []
+        super().__init__(tuple(Thing(name, "disc", name, plural=name + "s") for name in names))
+
+    def draw(self, thing, side):
+        self.drawn.append(thing.name)
+        y, x = np.mgrid[0 : 2 * side, 0 : 3 * side]
+        sprite = np.zeros((2 * side, 3 * side, 4), np.uint8)
+        sprite[(x - side) ** 2 + (y - side) ** 2 < (side * 0.75) ** 2] = (200, 40, 40, 255)
+        return sprite
+
+    def content(self, thing):
+        return thing.key.encode()
+
+
+def test_render_crops_and_fits_the_longer_side():
+    discs = Discs()
+    for size in (16, 100, 300):
+        sprite = discs.render("red disc", size)
+        assert sprite.shape == (size, size, 4) and sprite.dtype == np.uint8
+        assert (sprite[size // 2, [0, -1], 3] > 0).all()
+
+
+def test_masters_are_kept_and_bounded():
+    discs = Discs()
+    discs.masters_kept = 1
+    for name in ("red disc", "red disc", "blue disc", "red disc"):
+        discs.render(name, 32)
+    assert discs.drawn == ["red disc", "blue disc", "red disc"]
+    with pytest.raises(ValueError, match="read-only"):
+        discs.master("red disc")[0, 0] = 1
+
+
+def test_things_are_mapped_by_name():
+    discs = Discs()
+    assert discs.names == ("red disc", "blue disc") and discs.kinds == {"disc": discs.names}
+    assert "red disc" in discs and len(discs) == 2
+    with pytest.raises(KeyError, match="did you mean 'red disc'"):
+        discs["redd disc"]
+    with pytest.raises(ValueError, match="'a' names two sprites"):
+        Discs(("a", "b", "a"))
+
+
+def test_fingerprint_follows_names_and_pictures():
+    assert Discs().fingerprint == Discs().fingerprint
+    assert Discs(("red disc",)).fingerprint != Discs(("blue disc",)).fingerprint
+    assert Discs().fingerprint_of(["red disc"]) == Discs(("red disc",)).fingerprint
+
+
+def test_phrases():
+    assert Thing("ant", "bug", "").phrase == "an ant"
+    assert Thing("grapes", "fruit", "", number="several").phrase == "grapes"
+    assert Thing("butter", "food", "", number="mass").phrase == "butter"
+
+
+def test_unknown_library_and_size():
+    with pytest.raises(ValueError, match="no sprites are called 'nothing'"):
+        library("nothing")
+    with pytest.raises(ValueError, match="size is 0"):
+        Discs().render("red disc", 0)

@@ -1,0 +1,281 @@
+"""Option likelihoods: one plain forward for each option is the reference; everything else must equal it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import transformers as T
+from conftest import chat
+
+from vitrail.inference.likelihood import OptionLogProbs, option_logprobs, prompt_sharing, rank
+from vitrail.models.encoding import Encoded
+
+IMAGE = 150
+TEXT = {
+    "vocab_size": 200,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 16,
+    "patch_size": 4,
+}
+# What weights are drawn with is multiplied by 10: at transformers' 0.02 a tiny model hardly sees its picture.
+INIT = {"initializer_range": 0.2}
+
+
+def llava():
+    config = T.LlavaConfig(
+        vision_config=T.CLIPVisionConfig(**VISION, projection_dim=32),
+        text_config=T.LlamaConfig(**TEXT, **INIT),
+        image_token_index=IMAGE,
+        vision_feature_layer=-1,
+    )
+    return T.LlavaForConditionalGeneration._from_config(config), 16
+
+
+def qwen2vl():
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
+    config = T.Qwen2VLConfig(
+        text_config={**TEXT, **INIT, "rope_parameters": rope},
+        vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "patch_size": 4},
+        image_token_id=IMAGE,
+        video_token_id=151,
+        vision_start_token_id=152,
+        vision_end_token_id=153,
+    )
+    return T.Qwen2VLForConditionalGeneration._from_config(config), 4
+
+
+def smolvlm():
+    config = T.SmolVLMConfig(
+        vision_config=VISION, text_config=T.LlamaConfig(**TEXT, **INIT), image_token_id=IMAGE, scale_factor=2
+    )
+    return T.SmolVLMForConditionalGeneration._from_config(config), 4
+
+
+def gemma3():
+    text = T.Gemma3TextConfig(
+        **TEXT,
+        head_dim=8,
+        sliding_window=8,
+        query_pre_attn_scalar=8,
+        layer_types=["sliding_attention"] * 2 + ["full_attention"],
+    )
+    config = T.Gemma3Config(
+        vision_config=T.SiglipVisionConfig(**VISION, vision_use_head=False),
+        text_config=text,
+        mm_tokens_per_image=4,
+        image_token_index=IMAGE,
+        boi_token_index=151,
+        eoi_token_index=152,
+    )
+    return T.Gemma3ForConditionalGeneration._from_config(config), 4
+
+
+FAMILIES = {"llava": llava, "qwen2vl": qwen2vl, "smolvlm": smolvlm}
+
+
+class Collate:
+    """Pads prompts of one family; each has one picture, drawn from its id."""
+
+    def __init__(self, family: str, side: str = "right") -> None:
+        self.family, self.side = family, side
+
+    def __call__(self, records: list[Encoded]) -> dict:
+        width = max(record.length for record in records)
+        ids = torch.zeros(len(records), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, record in enumerate(records):
+            begin = width - record.length if self.side == "left" else 0
+            ids[row, begin : begin + record.length] = torch.from_numpy(record.input_ids)
+            mask[row, begin : begin + record.length] = 1
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": ids.clone(), "layout": object()}
+        draws = [torch.Generator().manual_seed(int(record.id)) for record in records]
+        shape = {"qwen2vl": (16, 96), "smolvlm": (1, 3, 16, 16)}.get(self.family, (3, 16, 16))
+        pixels = [torch.randn(shape, generator=draw) for draw in draws]
+        if self.family == "qwen2vl":
+            grid = torch.tensor([[1, 4, 4]] * len(records))
+            extra = {"image_grid_thw": grid, "mm_token_type_ids": (ids == IMAGE).int()}
+            return {**batch, "pixel_values": torch.cat(pixels), **extra}
+        if self.family == "gemma3":
+            batch["token_type_ids"] = (ids == IMAGE).long()
+        return {**batch, "pixel_values": torch.stack(pixels)}
+
+
+def encoded(ids: list[int], name: int) -> Encoded:
+    n = len(ids)
+    blank = np.full(n, -1)
+    return Encoded(
+        input_ids=np.array(ids),
+        labels=np.full(n, -100),
+        weight=np.zeros(n, dtype=np.float32),
+        modality=np.zeros(n, dtype=np.int64),
+        item=blank,
+        frame=blank,
+        row=blank,
+        col=blank,
+        speaker=np.zeros(n, dtype=np.int64),
+        id=str(name),
+    )
+
+
+def questions(tokens: int, n: int = 7) -> list:
+    rng = np.random.default_rng(0)
+    items = []
+    for name in range(n):
+        ids = [1, *rng.integers(3, 100, 1 + name % 3), *[IMAGE] * tokens, *rng.integers(3, 100, 2 + 3 * name % 7)]
+        lengths = [1, 1] if name == 3 else rng.integers(1, 6, 2 + name % 4)
+        items.append((encoded(ids, name), [rng.integers(3, 100, length).tolist() for length in lengths]))
+    return items
+
+
+def build(family: str):
+    torch.manual_seed(0)
+    model, tokens = {**FAMILIES, "gemma3": gemma3}[family]()
+    return model.eval(), questions(tokens)
+
+
+@torch.no_grad()
+def reference(model, collate, items) -> list:
+    """All logits of one whole row, softmax over the vocabulary, one option at a time."""
+    found = []
+    for prompt, options in items:
+        values = []
+        for option in options:
+            whole = encoded([*prompt.input_ids.tolist(), *option], int(prompt.id))
+            batch = collate([whole])
+            del batch["labels"], batch["layout"]
+            logs = model(**batch, use_cache=False).logits[0].double().log_softmax(-1)
+            start = prompt.length - 1
+            values.append([float(logs[start + place, token]) for place, token in enumerate(option)])
+        found.append(values)
+    return found
+
+
+def apart(found: list[OptionLogProbs], wanted: list) -> float:
+    assert [one.counts for one in found] == [tuple(map(len, options)) for options in wanted]
+    pairs = [(a, b) for one, options in zip(found, wanted) for x, y in zip(one.tokens, options) for a, b in zip(x, y)]
+    return max(abs(a - b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equals_one_plain_forward_for_each_option(family):
+    model, items = build(family)
+    wanted = reference(model, Collate(family), items)
+    assert prompt_sharing(model).possible
+    blinded = [(dataclasses.replace(prompt, id="999"), options) for prompt, options in items]
+    assert apart(option_logprobs(model, Collate(family), blinded), wanted) > 1e-2, "the picture must matter"
+    for side in ("right", "left"):
+        for settings in (
+            {},
+            {"batch_size": 1},
+            {"batch_size": 3},
+            {"token_budget": 40},
+            {"share_prompt": False},
+        ):
+            found = option_logprobs(model, Collate(family, side), items, **settings)
+            assert apart(found, wanted) < 1e-5, (side, settings)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_order_does_not_matter(family):
+    model, items = build(family)
+    wanted = reference(model, Collate(family), items)
+    turned = option_logprobs(model, Collate(family), items[::-1], batch_size=2)
+    assert apart(turned[::-1], wanted) < 1e-5
+
+
+def test_a_model_with_windows_is_scored_the_plain_way_and_says_so():
+    model, items = build("gemma3")
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)
+    sharing = prompt_sharing(model)
+    assert not sharing.possible and "token types" in sharing.reason
+    assert apart(option_logprobs(model, Collate("gemma3"), items), reference(model, Collate("gemma3"), items)) < 1e-5
+    with pytest.raises(ValueError, match="token types.*share_prompt=None"):
+        option_logprobs(model, Collate("gemma3"), items, share_prompt=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (T.MistralConfig(**TEXT, sliding_window=4), "window"),
+        (T.Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=4, max_window_layers=1), "sliding_attention"),
+        (T.MambaConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1), "past_key_values|recurrent"),
+    ],
+    ids=["mistral", "qwen2", "mamba"],
+)
+def test_windows_and_recurrent_states_are_recognised(config, reason):
+    model = T.AutoModelForCausalLM.from_config(config)
+    sharing = prompt_sharing(model)
+    assert not sharing.possible
+    assert any(part in sharing.reason for part in reason.split("|")), sharing.reason
+
+
+def test_our_model_with_text_only_and_several_pictures(nano):
+    chats = [chat("What is this? " * k, images=k % 3, seed=k) for k in range(1, 6)]
+    texts = ["a cat", "two", "the red one on the left", "no"]
+    items = [
+        (nano.encoder.encode(one, add_generation_prompt=True), [nano.encoder.answer_ids(t) for t in texts])
+        for one in chats
+    ]
+    plain = option_logprobs(nano.model, nano.collator(), items, share_prompt=False)
+    wanted = [one.tokens for one in plain]
+    # The plain way itself, against the encoder's own whole chat.
+    answered = chats[0].model_copy(update={"messages": (*chats[0].messages, {"role": "assistant", "content": texts[0]})})
+    answered = type(chats[0]).model_validate(answered.model_dump())
+    whole = nano.encoder.encode(answered)
+    with torch.no_grad():
+        batch = nano.collator()([whole])
+        logs = nano.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[0].log_softmax(-1)
+    places = np.flatnonzero(whole.labels != -100)
+    direct = [float(logs[place - 1, whole.labels[place]]) for place in places]
+    assert np.allclose(direct, wanted[0][0], atol=1e-5)
+    for side in ("right", "left"):
+        for size in (1, 2, 16):
+            found = option_logprobs(nano.model, nano.collator(side), items, batch_size=size)
+            assert apart(found, wanted) < 1e-5
+
+
+def test_no_module_is_left_in_another_mode(fresh_nano):
+    fresh_nano.model.train()
+    fresh_nano.model.tower.eval()
+    modes = [module.training for module in fresh_nano.model.modules()]
+    prompt = fresh_nano.encoder.encode(chat("What?"), add_generation_prompt=True)
+    option_logprobs(fresh_nano.model, fresh_nano.collator(), [(prompt, [[5], [6, 7]])])
+    assert [module.training for module in fresh_nano.model.modules()] == modes
+
+
+def test_options_without_tokens_are_refused(nano):
+    prompt = nano.encoder.encode(chat("What?"), add_generation_prompt=True)
+    with pytest.raises(ValueError, match="item 1 has no options"):
+        option_logprobs(nano.model, nano.collator(), [(prompt, [[5]]), (prompt, [[5], []])])
+
+
+def test_ranking_and_ties():
+    scores = OptionLogProbs(((-1.0, -1.0), (-1.5,), (-0.4, -0.4, -0.4, -0.4)))
+    assert rank(scores, "sum").best == 1
+    assert rank(scores, "token").best == 2
+    assert rank(scores, "byte", [1, 10, 4]).best == 1
+    assert rank(scores, "byte", [100, 10, 4]).best == 0
+    with pytest.raises(ValueError, match="bytes"):
+        rank(scores, "byte")
+    close = rank(OptionLogProbs(((-3.0,), (-1.000004,), (-1.0,))), "sum")
+    assert (close.best, close.tie) == (1, True)
+    clear = rank(OptionLogProbs(((-3.0,), (-1.00002,), (-1.0,))), "sum")
+    assert (clear.best, clear.tie) == (2, False)
+    assert clear.margin == pytest.approx(2e-5)
