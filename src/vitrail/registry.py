@@ -115,3 +115,28 @@ _built_in(
     chat="HuggingFaceChat chat messages with typed content",
     record="VitrailRecord records with their kind",
 )
+_built_in(
+    "scenario",
+    "evaluation.scenarios",
+    scenes="ScenesScenario questions about composed scenes",
+    file="FileScenario chat records of a file",
+)
+_built_in(
+    "instruction",
+    "evaluation.instructions",
+    plain="Plain the record's own question",
+    template="Template a query and an answer template",
+    lettered="Lettered options listed with letters",
+)
+_built_in(
+    "inferencer",
+    "evaluation.inferencers",
+    likelihood="Likelihood rank options by likelihood",
+    generate="Generate answer in words",
+)
+_built_in(
+    "metric",
+    "evaluation.metrics",
+    accuracy="Accuracy the highest-ranked option is right",
+    match="Match an answer in words says the right option",
+)

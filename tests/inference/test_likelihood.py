@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 import transformers as T
-from conftest import chat
 
+from conftest import chat
+from vitrail.data.records import Message
 from vitrail.inference.likelihood import OptionLogProbs, option_logprobs, prompt_sharing, rank
 from vitrail.models.encoding import Encoded
 
@@ -138,7 +139,12 @@ def questions(tokens: int, n: int = 7) -> list:
     rng = np.random.default_rng(0)
     items = []
     for name in range(n):
-        ids = [1, *rng.integers(3, 100, 1 + name % 3), *[IMAGE] * tokens, *rng.integers(3, 100, 2 + 3 * name % 7)]
+        ids = [
+            1,
+            *rng.integers(3, 100, 1 + name % 3),
+            *[IMAGE] * tokens,
+            *rng.integers(3, 100, 2 + 3 * name % 7),
+        ]
         lengths = [1, 1] if name == 3 else rng.integers(1, 6, 2 + name % 4)
         items.append((encoded(ids, name), [rng.integers(3, 100, length).tolist() for length in lengths]))
     return items
@@ -169,7 +175,12 @@ def reference(model, collate, items) -> list:
 
 def apart(found: list[OptionLogProbs], wanted: list) -> float:
     assert [one.counts for one in found] == [tuple(map(len, options)) for options in wanted]
-    pairs = [(a, b) for one, options in zip(found, wanted) for x, y in zip(one.tokens, options) for a, b in zip(x, y)]
+    pairs = [
+        (a, b)
+        for one, options in zip(found, wanted, strict=True)
+        for x, y in zip(one.tokens, options, strict=True)
+        for a, b in zip(x, y, strict=True)
+    ]
     return max(abs(a - b) for a, b in pairs)
 
 
@@ -205,8 +216,11 @@ def test_a_model_with_windows_is_scored_the_plain_way_and_says_so():
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)
     sharing = prompt_sharing(model)
     assert not sharing.possible and "token types" in sharing.reason
-    assert apart(option_logprobs(model, Collate("gemma3"), items), reference(model, Collate("gemma3"), items)) < 1e-5
-    with pytest.raises(ValueError, match="token types.*share_prompt=None"):
+    assert (
+        apart(option_logprobs(model, Collate("gemma3"), items), reference(model, Collate("gemma3"), items))
+        < 1e-5
+    )
+    with pytest.raises(ValueError, match=r"token types.*share_prompt=None"):
         option_logprobs(model, Collate("gemma3"), items, share_prompt=True)
 
 
@@ -214,7 +228,10 @@ def test_a_model_with_windows_is_scored_the_plain_way_and_says_so():
     ("config", "reason"),
     [
         (T.MistralConfig(**TEXT, sliding_window=4), "window"),
-        (T.Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=4, max_window_layers=1), "sliding_attention"),
+        (
+            T.Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=4, max_window_layers=1),
+            "sliding_attention",
+        ),
         (T.MambaConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1), "past_key_values|recurrent"),
     ],
     ids=["mistral", "qwen2", "mamba"],
@@ -236,8 +253,8 @@ def test_our_model_with_text_only_and_several_pictures(nano):
     plain = option_logprobs(nano.model, nano.collator(), items, share_prompt=False)
     wanted = [one.tokens for one in plain]
     # The plain way itself, against the encoder's own whole chat.
-    answered = chats[0].model_copy(update={"messages": (*chats[0].messages, {"role": "assistant", "content": texts[0]})})
-    answered = type(chats[0]).model_validate(answered.model_dump())
+    turn = Message(role="assistant", content=texts[0])  # type: ignore[arg-type]
+    answered = chats[0].model_copy(update={"messages": (*chats[0].messages, turn)})
     whole = nano.encoder.encode(answered)
     with torch.no_grad():
         batch = nano.collator()([whole])

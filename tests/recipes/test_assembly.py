@@ -1,7 +1,9 @@
+import json
+
 import pytest
 import torch
-from conftest import chat
 
+from conftest import chat
 from vitrail.models import anatomy
 from vitrail.recipes import assembly
 from vitrail.recipes.schema import Lora, Model
@@ -70,15 +72,11 @@ def test_lora_targets_are_checked():
         assembly.build(Model(testbed="nano", lora=Lora(targets=("q_prj",))))
 
 
+@pytest.mark.long
 def test_small_from_constants_equals_the_fetched_configuration(shared_cache):
     from vitrail.models.testbeds import small
 
-    folders = __import__("vitrail.storage.cache", fromlist=["key"])
-    found = folders.FolderCache(None).root / folders.key("smollm2-safetensors", small.LANGUAGE_SHA256, 1)
-    if not (found / "config.json").exists():
-        pytest.skip("the small testbed has not been fetched on this machine")
-    import json
-
-    config = json.loads((found / "config.json").read_text())
-    for name, value in assembly._SMOLLM2_135M.items():
-        assert config[name] == value, name
+    config = json.loads((small.fetch()[0] / "config.json").read_text())
+    assert {name: config[name] for name in assembly._SMOLLM2_135M} == assembly._SMOLLM2_135M
+    model = Model(testbed="small")
+    assert numbers(assembly.on_meta(model)) == numbers(assembly.build(model).model)

@@ -39,36 +39,59 @@ def fault(recipe, *overrides):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.connector.pol=4", "override: model.connector.pol: there is no such field; did you mean 'pool'? (got 4)"),
+        (
+            "model.connector.pol=4",
+            "override: model.connector.pol: there is no such field; did you mean 'pool'? (got 4)",
+        ),
         ("model.connector.pool=-1", "override: model.connector.pool: must be greater than 0 (got -1)"),
-        ("model.connector.name=mpl", "override: model.connector.name: no connector has this name; did you mean 'mlp'?"),
-        ("stages.0.learning_rat=1", "override: stages.0.learning_rat: there is no such field; did you mean 'learning_rate'"),
-        ("stages.align.data=scene", "override: stages.0.data: 'data' has no source of this name; did you mean 'scenes'"),
+        (
+            "model.connector.name=mpl",
+            "override: model.connector.name: no connector has this name; did you mean 'mlp'?",
+        ),
+        (
+            "stages.0.learning_rat=1",
+            "override: stages.0.learning_rat: there is no such field; did you mean 'learning_rate'",
+        ),
+        (
+            "stages.align.data=scene",
+            "override: stages.0.data: 'data' has no source of this name; did you mean 'scenes'",
+        ),
         ("stages.0.max_steps=many", "override: stages.0.max_steps: must be a whole number (got 'many')"),
         ("stages.0.max_steps=null", "a stage needs a budget"),
         ("stages.0.objective=next_tokn", "did you mean 'next_token'"),
         ("stages.0.objective={name: next_token, z_los: 1}", "did you mean 'z_loss'"),
-        ("data.scenes.kind=scene", "override: data.scenes.kind: must be one of scenes, file; did you mean 'scenes'?"),
-        ("data.scenes.fold=tset", "override: data.scenes.fold: must be one of train, development, test; did you"),
+        (
+            "data.scenes.kind=scene",
+            "override: data.scenes.kind: must be one of scenes, file; did you mean 'scenes'?",
+        ),
+        (
+            "data.scenes.fold=tset",
+            "override: data.scenes.fold: must be one of train, development, test; did you",
+        ),
         ("data.scenes=[]", "override: data.scenes: must be a mapping of fields (got [])"),
         ("stage.1.lr=3", "override: stage: there is no such field; did you mean 'stages'?"),
         ("model.testbed=smal", "override: model.testbed: must be one of small, nano; did you mean 'small'?"),
         ("model.lora.r=0", "override: model.lora.r: must be greater than or equal to 1 (got 0)"),
-        ("evaluation.0.conditions=[trainde]", "evaluation.0.conditions.0: must be one of trained, blind, untrained"),
+        (
+            "evaluation.0.conditions=[trainde]",
+            "evaluation.0.conditions.0: must be one of trained, blind, untrained",
+        ),
         ("evaluation.0.inferencer=likelyhood", "no inferencer has this name; did you mean 'likelihood'"),
         ("seed=x", "override: seed: must be a whole number (got 'x')"),
         ("seed=-1", "override: seed: must be greater than or equal to 0"),
         ("name=a/b", "override: name: "),
         ("stages.7.max_steps=1", "stages has 1 items, numbered from 0; there is no 7"),
     ],
-)  # fmt: skip
+)
 def test_faults_say_path_value_and_remedy(file, override, said):
     assert said in fault(file, override)
 
 
 def test_faults_of_a_file_name_its_lines(tmp_path):
     path = tmp_path / "r.yaml"
-    path.write_text(TEXT.replace("pool: 4", "pool: four").replace("n: 100", "m: 100").replace("steps: 10", "steps: 0"))
+    path.write_text(
+        TEXT.replace("pool: 4", "pool: four").replace("n: 100", "m: 100").replace("steps: 10", "steps: 0")
+    )
     said = fault(path).splitlines()
     assert said[0].startswith(f"{path}:6: model.connector.pool: must be a whole number")
     assert said[1].startswith(f"{path}:8: data.scenes.m: there is no such field")
@@ -84,7 +107,10 @@ def test_faults_of_a_file_name_its_lines(tmp_path):
         ("", "a recipe is a mapping"),
         ("name: x\n", "model: this field is required"),
         (TEXT.replace("  testbed: small\n", ""), "model.language: this field is required unless"),
-        (TEXT.replace("testbed: small", "testbed: small\n  path: x"), "model.connector: a ready model ('path')"),
+        (
+            TEXT.replace("testbed: small", "testbed: small\n  path: x"),
+            "model.connector: a ready model ('path')",
+        ),
         (TEXT + "  - {name: known, data: own}\n", "evaluation.0 has the same name; give each its own"),
     ],
 )
@@ -97,7 +123,9 @@ def test_whole_files_that_are_refused(tmp_path, text, said):
 
 
 def test_what_is_shown_reads_back_equal(file, tmp_path):
-    recipe = loading.load(file, ["model.lora={}", "model.connector.pool=null", "model.connector.cell_embedding=false"])
+    recipe = loading.load(
+        file, ["model.lora={}", "model.connector.pool=null", "model.connector.cell_embedding=false"]
+    )
     shown = loading.dump(recipe)
     again = tmp_path / "again.yaml"
     again.write_text(shown)

@@ -1,6 +1,6 @@
 import pytest
-from conftest import chat
 
+from conftest import chat
 from vitrail.data.readers import write_jsonl
 from vitrail.models import anatomy
 from vitrail.recipes import assembly, loading

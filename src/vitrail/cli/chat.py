@@ -54,12 +54,13 @@ def _conversation(args: argparse.Namespace) -> Any:
     from vitrail.inference.conversation import Conversation
     from vitrail.inference.generation import GenerationSettings
     from vitrail.models.loading import load
+    from vitrail.recipes.assembly import place
 
     prepare_libraries(args.threads)
     settings = GenerationSettings(
         max_new_tokens=args.max_new_tokens, temperature=args.temperature, seed=args.seed
     )
-    bundle = load(args.model)
+    bundle = place(load(args.model))
     if args.load is not None:
         return Conversation.load(args.load, bundle, settings=settings, overflow="drop_oldest")
     return Conversation(bundle, settings=settings, system=args.system, overflow="drop_oldest")

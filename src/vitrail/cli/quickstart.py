@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.parsing import add_json, add_overrides, add_threads
@@ -29,16 +30,18 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load(args.recipe, args.overrides)
     folder = args.run or Path("runs") / recipe.name
-    if not (args.quiet or args.json):
-        _announce(recipe, args.threads)
-    return carry_out(recipe, folder, args)
+    planned = None if args.quiet or args.json else _announce(recipe, args.threads)
+    return carry_out(recipe, folder, args, planned)
 
 
-def _announce(recipe: object, threads: int | None) -> None:
+def _announce(recipe: Any, threads: int | None) -> Any:
+    """Print the plan, and return it."""
     from vitrail.cli.plan import print_plan
     from vitrail.recipes.plan import plan
 
     prepare_libraries(threads)
     print("This is what is going to happen (nothing has been trained yet):\n")
-    print_plan(plan(recipe))  # type: ignore[arg-type]
+    planned = plan(recipe)
+    print_plan(planned)
     print("\nIt may be stopped with Ctrl-C and started again: finished work is kept.\n", flush=True)
+    return planned

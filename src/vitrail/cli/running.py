@@ -11,7 +11,7 @@ from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json, print_table
 
 
-def carry_out(recipe: Any, folder: Path, args: argparse.Namespace) -> int:
+def carry_out(recipe: Any, folder: Path, args: argparse.Namespace, planned: Any = None) -> int:
     """Run ``recipe`` in ``folder``. Ctrl-C says how to go on."""
     from vitrail.recipes.run import run
     from vitrail.training.progress import make_progress
@@ -19,7 +19,7 @@ def carry_out(recipe: Any, folder: Path, args: argparse.Namespace) -> int:
     prepare_libraries(args.threads)
     progress = make_progress("none" if args.quiet or args.json else "auto")
     try:
-        result = run(recipe, folder, progress=progress, resume=args.resume)
+        result = run(recipe, folder, progress=progress, resume=args.resume, planned=planned)
     except KeyboardInterrupt:
         again = f"vitrail train {shlex.quote(str(folder))}"
         raise KeyboardInterrupt(f"Nothing is lost; go on with: {again}") from None

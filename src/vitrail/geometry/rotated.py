@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull, QhullError
 
 from vitrail.geometry.boxes import Floats
 
@@ -62,6 +61,8 @@ def enclosing(points: npt.ArrayLike) -> Floats:
 
     One of its sides lies on a side of the convex hull (Freeman and Shapira, 1975): all are tried.
     """
+    from scipy.spatial import ConvexHull, QhullError
+
     p = np.asarray(points, dtype=np.float64)
     if p.ndim != 2 or p.shape[1] != 2 or len(p) == 0:
         raise ValueError(f"points has shape {p.shape}; give at least one point as (N, 2)")

@@ -48,6 +48,13 @@ def forward_parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(unwrapped(model).forward).parameters
 
 
+def takes_use_cache(model: nn.Module) -> bool:
+    """Whether ``forward`` takes ``use_cache``, by name or among further keywords for its language model."""
+    parameters = forward_parameters(model)
+    further = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    return "use_cache" in parameters or further
+
+
 def extended(prompt: Encoded, ids: Sequence[int]) -> Encoded:
     """``prompt`` with the beginning of the assistant's answer behind it: tokens ``ids``, plain text, not
     learnt.

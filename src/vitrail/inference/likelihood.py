@@ -20,7 +20,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vitrail.inference.inputs import evaluating, extended, forward_parameters, model_inputs, text_config
+from vitrail.inference.inputs import (
+    evaluating,
+    extended,
+    forward_parameters,
+    model_inputs,
+    takes_use_cache,
+    text_config,
+)
 from vitrail.models.encoding import Encoded
 from vitrail.models.logits import logits_at, unwrapped
 
@@ -92,8 +99,8 @@ def prompt_sharing(model: nn.Module) -> Sharing:
     and option would enter it), or with a mask that depends on token types.
     """
     parameters, inner = forward_parameters(model), unwrapped(model)
-    for name in ("past_key_values", "use_cache", "position_ids"):
-        if name not in parameters:
+    for name in ("past_key_values", "position_ids", "use_cache"):
+        if name not in parameters and not (name == "use_cache" and takes_use_cache(model)):
             return Sharing(False, f"its forward takes no {name!r}")
     if "token_type_ids" in parameters:
         return Sharing(False, "its attention mask depends on token types")
@@ -171,7 +178,7 @@ def _one_by_one(
     model: nn.Module, collator: Callable[[list[Encoded]], dict[str, Any]], item: Item
 ) -> OptionLogProbs:
     prompt, options = item
-    uncached = {"use_cache": False} if "use_cache" in forward_parameters(model) else {}
+    uncached = {"use_cache": False} if takes_use_cache(model) else {}
     scores = []
     for option in options:
         inputs = model_inputs(model, collator([extended(prompt, option)]))

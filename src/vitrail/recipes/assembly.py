@@ -21,7 +21,6 @@ _SMOLLM2_135M: dict[str, Any] = {
     "num_key_value_heads": 3,
     "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
-    "rms_norm_eps": 1e-5,
 }
 
 
@@ -99,6 +98,18 @@ def _build_tower(model: Model) -> Any:
         return model.tower.build()
     settings = {key: value for key, value in model.tower.settings.items() if key != "weights"}
     return model.tower.component().from_pretrained(model.tower.weights, **settings)
+
+
+def place(bundle: Bundle, device: str = "auto") -> Bundle:
+    """The bundle with its model on ``device``; ``"auto"`` is an accelerator where there is one."""
+    import torch
+
+    if device == "auto":
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    bundle.model.to(device)
+    return bundle
 
 
 def on_meta(model: Model) -> Any:

@@ -192,12 +192,11 @@ class _Planner:
         one = language_cost(
             self.model, 1, max(round(lengths.tokens), 1), 4, inputs_need_gradients=False
         ).flops
-        flops = one * records * len(evaluation.conditions)
-        pictures = records * lengths.pictures * len(evaluation.conditions) * self.tower_flops
+        conditions = self.recipe.conditions_of(evaluation)
+        flops = one * records * len(conditions)
+        pictures = records * lengths.pictures * len(conditions) * self.tower_flops
         seconds = None if self.rate is None else (flops + pictures) / (self.rate * EFFICIENCY)
-        return EvaluationPlan(
-            evaluation.name, evaluation.data, records, evaluation.conditions, flops, seconds
-        )
+        return EvaluationPlan(evaluation.name, evaluation.data, records, conditions, flops, seconds)
 
     def _freeze(self, trains: Any) -> dict[str, int]:
         """Set ``requires_grad`` as in the stage; returns the trained parameters of each part."""

@@ -115,10 +115,10 @@ Condition = Literal["trained", "blind", "untrained"]
 
 
 class Evaluation(Frozen):
-    """Multiple-choice questions from ``data``, asked under several ``conditions``.
+    """Questions from ``data``, asked under several ``conditions``.
 
     ``trained`` is the trained model; ``blind`` the same model with every picture grey; ``untrained`` the
-    model before its first stage.
+    model before its first stage. By default all that there are: a recipe without stages has no untrained one.
     """
 
     name: Name
@@ -126,8 +126,21 @@ class Evaluation(Frozen):
     instruction: Instruction = Field(default="plain", validate_default=True)
     inferencer: Inferencer = Field(default="likelihood", validate_default=True)
     metric: Metric = Field(default="accuracy", validate_default=True)
-    conditions: tuple[Condition, ...] = Field(default=("trained", "blind", "untrained"), min_length=1)
+    conditions: tuple[Condition, ...] | None = Field(default=None, min_length=1)
     batch_size: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Evaluation:
+        self.task()
+        return self
+
+    def task(self) -> Any:
+        """The :class:`vitrail.evaluation.task.Task`. ValueError if inferencer and metric do not fit."""
+        from vitrail.evaluation.task import Task
+
+        chosen = {name: getattr(self, name) for name in ("instruction", "inferencer", "metric")}
+        parts = {name: {"name": part.name, **part.settings} for name, part in chosen.items()}
+        return Task(name=self.name, **parts)
 
 
 class Report(Frozen):
@@ -168,9 +181,18 @@ class Recipe(Frozen):
                     message = f"{group}.{seen[item.name]} has the same name; give each its own"
                     wrong.append(((group, position, "name"), message, item.name))
                 seen.setdefault(item.name, position)
+        for position, one in enumerate(self.evaluation):
+            if not self.stages and one.conditions and "untrained" in one.conditions:
+                message = "there are no stages, so no untrained model; leave this condition out"
+                wrong.append((("evaluation", position, "conditions"), message, list(one.conditions)))
         if wrong:
             raise inner_errors(wrong)
         return self
+
+    def conditions_of(self, evaluation: Evaluation) -> tuple[Condition, ...]:
+        """The conditions of an evaluation: its own, or all that there are."""
+        every: tuple[Condition, ...] = ("trained", "blind", "untrained")
+        return evaluation.conditions or (every if self.stages else every[:2])
 
     def seed_of(self, source: str) -> int:
         """The seed that draws the data source: its own, or the recipe's."""

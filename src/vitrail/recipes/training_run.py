@@ -28,7 +28,7 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
     """
     from vitrail.models.loading import load
 
-    if (run.model_path / "config.json").exists():
+    if is_trained(run):
         return load(run.model_path)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
     _check_parts(recipe, bundle)
@@ -43,6 +43,11 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
     assembly.merge_lora(bundle.model)
     bundle.save(run.model_path)
     return bundle
+
+
+def is_trained(run: RunFolder) -> bool:
+    """Whether the trained model is there (its folder appears as a whole)."""
+    return (run.model_path / "config.json").exists()
 
 
 def _check_parts(recipe: Recipe, bundle: Bundle) -> None:

@@ -93,6 +93,8 @@ def train_stage(
     with first.main_process_first(desc="stage"):
         _begin(folder, config, seed, len(dataset), fingerprint)
     if (folder / "done.json").exists():
+        if first.process_index == 0:
+            _clear(folder)  # killed between writing the result and this
         return _finished(folder, joint, selection)
     plan = StagePlan.read(folder / "plan.json")
     precision = _precision(plan, config, model, first)
@@ -333,11 +335,16 @@ def _finish(trainer: StageTrainer, plan: StagePlan, resumed_from: int) -> StageR
         last = trainer.log_file.read()[-1]
         result = {**asdict(counters), "loss": last["loss"], "terms": last["terms"]}
         atomic.write_json(folder / "done.json", result)
-        for path in checkpoints.existing(folder):
-            checkpoints.remove(path)
+        _clear(folder)
     result = trainer.agreed(result)
     steps = result.pop("step")
     return StageResult(folder=folder, plan=plan, steps=steps, resumed_from=resumed_from, **result)
+
+
+def _clear(folder: Path) -> None:
+    """A finished stage needs no checkpoints."""
+    for path in checkpoints.existing(folder):
+        checkpoints.remove(path)
 
 
 def _finished(folder: Path, joint: Joint, selection: Selection) -> StageResult:

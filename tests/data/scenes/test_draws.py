@@ -5,7 +5,6 @@ import pytest
 
 from vitrail.data.scenes.draws import Draws
 
-
 PINNED_INTEGERS = [183, 778, 649, 968]
 PINNED_UNIFORM = 0.1312662942375039
 PINNED_SHUFFLE = ["a", "e", "b", "c", "d", "f"]

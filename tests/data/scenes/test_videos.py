@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from vitrail.data.records import Region, Video
@@ -11,7 +13,7 @@ def test_one_thing_moves_as_said(scenes_v1):
         clip = source.clip(index)
         axis, sign = SIGNS[clip.direction]
         track = [box[axis] for box in clip.track(clip.mover).values()]
-        steps = [sign * (b - a) for a, b in zip(track, track[1:], strict=False)]
+        steps = [sign * (b - a) for a, b in pairwise(track)]
         assert len(clip.frames) == 8 and min(steps) >= 0 and sum(steps) > 0.25 * 224
         assert max(steps) - min(steps) <= 1, "the speed is even"
         across = {box[1 - axis] for box in clip.track(clip.mover).values()}

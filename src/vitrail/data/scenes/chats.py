@@ -8,7 +8,7 @@ from vitrail.data.records import Chat, Choices, Message, Text
 from vitrail.data.scenes.captions import caption
 from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.objects import Scene
-from vitrail.data.scenes.planner import KINDS, Plan
+from vitrail.data.scenes.planner import Plan
 from vitrail.data.scenes.questions import Question
 from vitrail.data.scenes.source import SceneSource
 
@@ -86,7 +86,7 @@ class Conversations(SceneSource[Chat]):
         super().__init__(suite, fold, seed, n, names)
         if not 1 <= turns[0] <= turns[1]:
             raise ValueError(f"turns is {turns}; give the fewest and the most, at least 1")
-        possible = ("caption", *KINDS) if suite.pool(names).named else suite.kinds(names)
+        possible = (*(("caption",) if suite.pool(names).named else ()), *suite.kinds(names))
         mix = suite.config.training_mix
         self.mix = {kind: mix[kind] for kind in mix if kind in (kinds or possible)}
         impossible = [kind for kind in kinds or () if kind not in possible or kind not in mix]

@@ -20,6 +20,7 @@ from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.objects import PLACES, Scene, SceneObject
 from vitrail.data.sprites import SpriteLibrary
 from vitrail.data.sprites.colours import recoloured
+from vitrail.data.sprites.library import four_bands, premultiplied, straight
 
 Area = tuple[float, float, float, float]
 """Where a centre may lie: lowest x, lowest y, highest x, highest y, as fractions of the picture's side."""
@@ -77,7 +78,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Cutout:
-    """A sprite ready to paste: turned, flipped, cropped to its mask."""
+    """A sprite ready to be painted: turned, flipped, cropped to its mask, premultiplied by alpha."""
 
     rgba: npt.NDArray[np.uint8]
 
@@ -87,21 +88,26 @@ class _Cutout:
 
 
 def _cut(library: SpriteLibrary, placement: Placement) -> _Cutout:
-    sprite = library.render(placement.name, placement.size)
+    sprite = library.render_premultiplied(placement.name, placement.size)
     if placement.colour is not None:
-        sprite = recoloured(sprite, placement.colour)
+        sprite = premultiplied(recoloured(straight(sprite), placement.colour))
     if placement.flipped:
         sprite = sprite[:, ::-1]
     if placement.angle % 360:
-        turned = Image.fromarray(np.ascontiguousarray(sprite)).rotate(
-            placement.angle, resample=Image.Resampling.BILINEAR, expand=True
-        )
+        turned = four_bands(sprite).rotate(placement.angle, resample=Image.Resampling.BILINEAR, expand=True)
         sprite = np.asarray(turned)
     seen = sprite[..., 3] >= 128
     rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if len(rows) == 0:
         raise ValueError(f"{placement.name!r} vanishes at {placement.size} pixels; make it larger")
     return _Cutout(sprite[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1])
+
+
+def _blend(under: npt.NDArray[np.uint8], over: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """``over (rows, cols, 4)``, premultiplied, upon ``under (rows, cols, 3)``."""
+    through = 255 - over[..., 3:].astype(np.uint16)
+    mixed = (under * through + 127) // 255 + over[..., :3]
+    return np.minimum(mixed, 255).astype(np.uint8)
 
 
 def paint(
@@ -123,7 +129,7 @@ def _paint(
     word: str,
 ) -> Scene:
     side = backdrop.shape[0]
-    canvas = Image.fromarray(backdrop)
+    canvas = backdrop.copy()
     labels = np.zeros((side, side), dtype=np.uint8)
     boxes, outlines = [], []
     for placement, cutout in zip(placements, cutouts, strict=True):
@@ -131,8 +137,7 @@ def _paint(
         outlines.append(cutout.rgba[..., 3] >= 128)
     for index in sorted(range(len(placements)), key=lambda i: placements[i].depth):
         x1, y1, x2, y2 = boxes[index]
-        sprite = Image.fromarray(np.ascontiguousarray(cutouts[index].rgba))
-        canvas.paste(sprite, (x1, y1), sprite)
+        canvas[y1:y2, x1:x2] = _blend(canvas[y1:y2, x1:x2], cutouts[index].rgba)
         labels[y1:y2, x1:x2][outlines[index]] = index + 1
     seen = np.bincount(labels.ravel(), minlength=len(placements) + 1)[1:]
     objects = tuple(
@@ -149,7 +154,7 @@ def _paint(
         )
         for i, placement in enumerate(placements)
     )
-    return Scene(np.array(canvas), labels, objects, word, tuple(placements), backdrop)
+    return Scene(canvas, labels, objects, word, tuple(placements), backdrop)
 
 
 def _box(placement: Placement, cutout: _Cutout, side: int) -> tuple[int, int, int, int]:

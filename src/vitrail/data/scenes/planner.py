@@ -20,6 +20,10 @@ NAMELESS = ("kind", "count", "where", "colour", "relation")
 """Kinds that can be asked and answered about a thing whose name is never used."""
 
 
+Subject = tuple[str, str]
+"""What a question points at: ``("name", a name)`` or ``("kind", a kind)``."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A scene to compose, and the question to ask about it: ``form`` of wording, ``about`` which items.
@@ -53,7 +57,6 @@ class Planner:
     ) -> None:
         self.pool, self.side, self.most, self.options = pool, side, most, options
         self.by_name, self.present = by_name, present
-        self._colours: dict[str, list[str]] = {}
 
     def plan(self, kind: str, draws: Draws) -> Plan:
         """A plan for a question of ``kind``. ValueError if the pool cannot carry one."""
@@ -61,8 +64,25 @@ class Planner:
             raise ValueError(f"question kind is {kind!r}; use one of {', '.join(KINDS)}")
         if kind == "what" and not self.pool.named:
             raise ValueError("a question of kind 'what' needs names, and these names are held out")
+        if kind not in self.possible():
+            raise ValueError(f"these {len(self.pool.names)} things cannot carry questions of kind {kind!r}")
         plan: Plan = getattr(self, f"_{kind}")(draws)
         return plan
+
+    def possible(self) -> tuple[str, ...]:
+        """The question kinds that the pool's things can carry."""
+        pool = self.pool
+        pointed = bool(pool.countable or pool.referable)
+        two_kinds = any(not pool.alike(a, b) for a in pool.referable for b in pool.referable)
+        carried = {
+            "what": pool.named,
+            "kind": len(self._far_kinds(pool.kinds)) > 1,
+            "count": pointed,
+            "where": pointed,
+            "colour": len(pool.by_colour) > 1,
+            "relation": bool(pool.countable) or two_kinds,
+        }
+        return tuple(kind for kind in KINDS if carried[kind])
 
     def _spec(self, items: Sequence[Item]) -> Spec:
         return Spec(tuple(items), side=self.side)
@@ -102,58 +122,47 @@ class Planner:
             return not confusable(library[a], library[b])
 
         start = draws.pick(self.pool.names)
-        alike = [name for name in self.pool.apart(start) if library[name].kind == library[start].kind]
+        alike = [name for name in self.pool.unlike_name(start) if library[name].kind == library[start].kind]
         pair = [start, *(draws.sample(alike, 1) if alike else [])]
         options = self._apart(draws.shuffled(self.pool.names), clear, pair)
         return self._placed("what", draws.pick(options), options, options, draws)
 
     def _kind(self, draws: Draws) -> Plan:
         """Options: kinds far from each other."""
-        kinds = self._apart(draws.shuffled(self.pool.kinds()), lambda a, b: not self._alike(a, b), [])
+        kinds = self._far_kinds(draws.shuffled(self.pool.kinds))
         kind = draws.pick(kinds)
         others = [other for other in kinds if other != kind]
-        fair = self.pool.things(lambda thing: thing.kind == kind and not thing.also.intersection(others))
-        lures = self.pool.things(lambda thing: thing.kind in others)
-        return self._placed("kind", draws.pick(fair or self._fitting(("kind", kind))), lures, kinds, draws)
+        things = self.pool.of_kind(kind)
+        fair = [name for name in things if not self.pool.library[name].also.intersection(others)]
+        lures = [name for other in others for name in self.pool.of_kind(other)]
+        return self._placed("kind", draws.pick(fair or things), lures, kinds, draws)
 
-    def colours(self) -> dict[str, list[str]]:
-        """The pool's names by the colour that clearly dominates them."""
-        if not self._colours:
-            for name in self.pool.names:
-                colour = self.pool.colours[name]
-                if colour is not None:
-                    self._colours.setdefault(colour, []).append(name)
-        return self._colours
+    def _far_kinds(self, kinds: Sequence[str]) -> list[str]:
+        return self._apart(kinds, lambda a, b: not self.pool.alike(a, b), [])
 
     def _colour(self, draws: Draws) -> Plan:
         """Options: any colours that some thing of the pool has."""
-        words = sorted(self.colours())
-        if len(words) < 2:
-            raise ValueError("fewer than two colours among these things; ask no questions of kind 'colour'")
-        options = draws.sample(words, min(self.options, len(words)))
+        by_colour = self.pool.by_colour
+        options = draws.sample(list(by_colour), min(self.options, len(by_colour)))
         colour = draws.pick(options)
-        lures = [name for word in options if word != colour for name in self.colours()[word]]
-        return self._placed("colour", draws.pick(self.colours()[colour]), lures, options, draws)
+        lures = [name for word in options if word != colour for name in by_colour[word]]
+        return self._placed("colour", draws.pick(by_colour[colour]), lures, options, draws)
 
-    def _subject(self, draws: Draws) -> tuple[str, str]:
-        """What a question points at: ("name", a name) or ("kind", a kind)."""
-        if self.pool.named and draws.chance(self.by_name):
-            return "name", draws.pick(
-                self.pool.things(lambda thing: thing.number == "one" and bool(thing.plural))
-            )
-        return "kind", draws.pick(self.pool.referable())
+    def _subject(self, draws: Draws) -> Subject:
+        """What a question points at."""
+        by_name = self.pool.countable and (not self.pool.referable or draws.chance(self.by_name))
+        if by_name:
+            return "name", draws.pick(self.pool.countable)
+        return "kind", draws.pick(self.pool.referable)
 
-    def _fitting(self, subject: tuple[str, str]) -> list[str]:
+    def _fitting(self, subject: Subject) -> tuple[str, ...]:
         """The names that the subject means."""
-        if subject[0] == "name":
-            return [subject[1]]
-        return self.pool.things(lambda thing: thing.kind == subject[1])
+        return (subject[1],) if subject[0] == "name" else self.pool.of_kind(subject[1])
 
-    def _unlike(self, subject: tuple[str, str]) -> list[str]:
+    def _unlike(self, subject: Subject) -> tuple[str, ...]:
         """The names that nobody could take for the subject."""
-        if subject[0] == "name":
-            return list(self.pool.apart(subject[1]))
-        return self.pool.things(lambda thing: not self.pool.wording.could_be(thing, subject[1]))
+        form, value = subject
+        return self.pool.unlike_name(value) if form == "name" else self.pool.unlike_kind(value)
 
     def _count(self, draws: Draws) -> Plan:
         count = draws.integer(1, 4)
@@ -162,7 +171,8 @@ class Planner:
             return Plan("count", self._spec([Item(name) for name in names]), "all", tuple(range(count)))
         subject = self._subject(draws)
         meant = [draws.pick(self._fitting(subject)) for _ in range(count)]
-        others = draws.sample(self._unlike(subject), draws.integer(0, min(2, 5 - count)))
+        unlike = self._unlike(subject)
+        others = draws.sample(unlike, min(len(unlike), draws.integer(0, min(2, 5 - count))))
         items = [Item(name) for name in (*meant, *others)]
         return Plan("count", self._spec(items), subject[0], tuple(range(count)))
 
@@ -171,32 +181,46 @@ class Planner:
         target = draws.pick(self._fitting(subject))
         options = draws.sample(PLACES, min(self.options, len(PLACES)))
         place = draws.pick(options)
-        others = draws.sample(self._unlike(subject), draws.integer(0, self.most - 1))
+        unlike = self._unlike(subject)
+        others = draws.sample(unlike, min(len(unlike), draws.integer(0, self.most - 1)))
         free = draws.sample([other for other in PLACES if other != place], len(others))
         items = [Item(name, AREAS[at]) for name, at in zip([target, *others], [place, *free], strict=True)]
         return Plan("where", self._spec(items), subject[0], (0,), tuple(options))
 
     def _relation(self, draws: Draws) -> Plan:
-        first = self._subject(draws)
-        if first[0] == "name":
-            second = ("name", draws.pick(self._unlike(first)))
+        """Two things side by side or one above the other, and sometimes a third anywhere."""
+        for _ in range(100):
+            first = self._subject(draws)
+            second = self._second(first, draws)
+            if second is None:
+                continue
+            unlike_first, unlike_second = set(self._unlike(first)), set(self._unlike(second))
+            a = [name for name in self._fitting(first) if name in unlike_second]
+            b = [name for name in self._fitting(second) if name in unlike_first]
+            if a and b:
+                break
         else:
-            far = [kind for kind in self.pool.referable() if not self._alike(kind, first[1])]
-            second = ("kind", draws.pick(far))
-        a = draws.pick([name for name in self._fitting(first) if name in set(self._unlike(second))])
-        b = draws.pick([name for name in self._fitting(second) if name in set(self._unlike(first))])
+            raise ValueError("no two of these things can be told apart by their names or kinds")
         side = draws.pick(RELATIONS)
         line = draws.uniform(0.3, 0.7)
-        near, far_ = (0.20, 0.36), (0.64, 0.80)
-        along, against = (near, far_) if side in ("left", "above") else (far_, near)
-        items = [Item(a, _area(side, along, line)), Item(b, _area(side, against, line))]
-        if draws.chance(0.4):
-            free = set(self._unlike(first)) & set(self._unlike(second))
-            items.append(Item(draws.pick([name for name in self.pool.names if name in free]), WHOLE))
+        low, high = (0.20, 0.36), (0.64, 0.80)
+        along, against = (low, high) if side in ("left", "above") else (high, low)
+        items = [
+            Item(draws.pick(a), _area(side, along, line)),
+            Item(draws.pick(b), _area(side, against, line)),
+        ]
+        free = [name for name in self.pool.names if name in unlike_first and name in unlike_second]
+        if free and draws.chance(0.4):
+            items.append(Item(draws.pick(free), WHOLE))
         return Plan("relation", Spec(tuple(items), side=self.side, sizes=(0.26, 0.42)), first[0], (0, 1))
 
-    def _alike(self, a: str, b: str) -> bool:
-        return a == b or a in self.pool.wording.kind(b).near or b in self.pool.wording.kind(a).near
+    def _second(self, first: Subject, draws: Draws) -> Subject | None:
+        """Something of the same form that cannot be taken for ``first``."""
+        if first[0] == "name":
+            choices = self.pool.unlike_name(first[1])
+        else:
+            choices = tuple(kind for kind in self.pool.referable if not self.pool.alike(kind, first[1]))
+        return (first[0], draws.pick(choices)) if choices else None
 
 
 def _area(side: str, along: tuple[float, float], line: float) -> Area:

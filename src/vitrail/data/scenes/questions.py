@@ -101,7 +101,7 @@ class Asker:
         self, scene: Scene, form: str, about: tuple[int, ...], draws: Draws, options: tuple[str, ...]
     ) -> Question:
         library, target = self.pool.library, scene.objects[about[0]].thing
-        clear = self.pool.apart(target.name)
+        clear = self.pool.unlike_name(target.name)
         present = [item.name for item in scene.objects if not confusable(item.thing, target)]
         alike = [name for name in clear if library[name].kind == target.kind]
         wrong = self._others(options, target.name) or self._wrong(target.name, present, [alike, clear], draws)
@@ -114,7 +114,7 @@ class Asker:
         self, scene: Scene, form: str, about: tuple[int, ...], draws: Draws, options: tuple[str, ...]
     ) -> Question:
         words, target = self.pool.wording, scene.objects[about[0]].thing
-        clear = [kind for kind in self.pool.kinds() if not self._reaches(target, kind)]
+        clear = [kind for kind in self.pool.kinds if not self._reaches(target, kind)]
         present = [item.kind for item in scene.objects if item.kind in clear]
         kinds = self._others(options, target.kind) or self._wrong(target.kind, present, [clear], draws)
         wrong = [words.kind(kind).answer for kind in kinds]
@@ -132,7 +132,7 @@ class Asker:
     ) -> Question:
         answer = scene.objects[about[0]].colour
         assert answer is not None
-        words = sorted({colour for colour in self.pool.colours.values() if colour})
+        words = list(self.pool.by_colour)
         present = [item.colour for item in scene.objects if item.colour and item.colour != answer]
         wrong = self._others(options, answer) or self._wrong(answer, present, [words], draws)
         text = self._at("colour", form, scene, about[0], draws)

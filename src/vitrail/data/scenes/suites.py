@@ -23,7 +23,7 @@ from vitrail.data.scenes.composer import compose
 from vitrail.data.scenes.documents import CHANGES, ChangeKind, Changes, Documents
 from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.objects import Scene
-from vitrail.data.scenes.planner import KINDS, NAMELESS, Plan, Planner
+from vitrail.data.scenes.planner import Plan, Planner
 from vitrail.data.scenes.pool import Pool
 from vitrail.data.scenes.questions import Asker
 from vitrail.data.scenes.videos import Clips
@@ -163,7 +163,7 @@ class SceneSuite:
 
     def kinds(self, names: str) -> tuple[str, ...]:
         """The kinds of questions that can be asked about these names."""
-        return KINDS if self.pool(names).named else NAMELESS
+        return self.planner(names).possible()
 
     def draws(self, use: str, fold: str, names: str, seed: int, index: int) -> Draws:
         """The stream that decides item ``index``: folds, uses and seeds never share one."""

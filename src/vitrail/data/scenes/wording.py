@@ -159,7 +159,7 @@ class Wording(Frozen):
         """The words of a kind; made from its name where the suite has none (a user's own folders)."""
         if kind in self.kinds:
             return self.kinds[kind]
-        return KindWords(answer=kind, noun=kind, plural=kind, refer=False)
+        return KindWords(answer=kind, noun=kind, plural=kind)
 
     def could_be(self, thing: Thing, kind: str) -> bool:
         """Whether somebody could call ``thing`` one of ``kind``."""

@@ -6,9 +6,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -108,27 +108,31 @@ class SpriteLibrary(ABC, Mapping[str, Thing]):
             found.setdefault(thing.kind, []).append(thing.name)
         return {kind: tuple(names) for kind, names in found.items()}
 
-    def master(self, name: str) -> Sprite:
-        """The picture cropped to what is visible, longer side ``master_side`` pixels. Read-only, cached."""
+    def _master(self, name: str) -> Sprite:
+        """The picture cropped to what is visible, ``master_side`` pixels long, premultiplied. Cached."""
         if name not in self._masters:
             if len(self._masters) >= self.masters_kept:
                 self._masters.pop(next(iter(self._masters)))
-            cropped = _cropped(self.draw(self[name], self.master_side), name)
-            self._masters[name] = _frozen(_resized(cropped, self.master_side))
+            cropped = premultiplied(_cropped(self.draw(self[name], self.master_side), name))
+            self._masters[name] = _resized(cropped, self.master_side)
         return self._masters[name]
 
-    def render(self, name: str, size: int) -> Sprite:
-        """The picture cropped to what is visible, its longer side ``size`` pixels. Do not write into it."""
+    def render_premultiplied(self, name: str, size: int) -> Sprite:
+        """As :meth:`render`, with red, green and blue already multiplied by alpha. Do not write into it."""
         if size < 1:
             raise ValueError(f"size is {size}; give at least 1 pixel")
         if size <= self.master_side:
-            return _resized(self.master(name), size)
-        return _resized(_cropped(self.draw(self[name], size), name), size)
+            return _resized(self._master(name), size)
+        return _resized(premultiplied(_cropped(self.draw(self[name], size), name)), size)
+
+    def render(self, name: str, size: int) -> Sprite:
+        """The picture cropped to what is visible, its longer side ``size`` pixels."""
+        return straight(self.render_premultiplied(name, size))
 
     def colour(self, name: str) -> str | None:
         """One of eleven basic colour words if one clearly dominates the picture, else None."""
         if name not in self._colours:
-            self._colours[name] = colours.dominant(self.master(name))
+            self._colours[name] = colours.dominant(self.render(name, self.master_side))
         return self._colours[name]
 
     def know_colours(self, colours: Mapping[str, str | None]) -> None:
@@ -158,22 +162,54 @@ def _cropped(sprite: Sprite, name: str) -> Sprite:
     return sprite[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
 
 
+def premultiplied(sprite: Sprite) -> Sprite:
+    """Red, green and blue multiplied by alpha: the form in which pictures may be resized, turned and blended.
+
+    In whole numbers and not by Pillow, whose rounding here has changed between versions.
+    """
+    wide = sprite.astype(np.uint16)
+    wide[..., :3] = (wide[..., :3] * wide[..., 3:] + 127) // 255
+    return wide.astype(np.uint8)
+
+
+def straight(sprite: Sprite) -> Sprite:
+    """The reverse of :func:`premultiplied`; colours of invisible pixels are black."""
+    wide = sprite.astype(np.uint16)
+    alpha = np.maximum(wide[..., 3:], 1)
+    wide[..., :3] = np.minimum((wide[..., :3] * 255 + alpha // 2) // alpha, 255)
+    return wide.astype(np.uint8)
+
+
+def four_bands(sprite: Sprite) -> Image.Image:
+    """A premultiplied sprite for Pillow, in a mode whose bands it treats alike."""
+    return Image.frombytes("CMYK", (sprite.shape[1], sprite.shape[0]), np.ascontiguousarray(sprite).tobytes())
+
+
 def _resized(sprite: Sprite, side: int) -> Sprite:
+    """A premultiplied sprite with its longer side ``side`` pixels: each pixel the mean of what it covers.
+
+    Every number below is a whole one that its type holds exactly, so that all machines and versions agree to
+    the bit (those of Pillow's filters do not).
+    """
     rows, cols = sprite.shape[:2]
     longer = max(rows, cols)
-    # Integer arithmetic: the same size on every machine.
-    size = tuple(max(1, (2 * length * side + longer) // (2 * longer)) for length in (cols, rows))
-    if size == (cols, rows):
+    width, height = (max(1, (2 * length * side + longer) // (2 * longer)) for length in (cols, rows))
+    if (width, height) == (cols, rows):
         return sprite
-    return np.asarray(Image.fromarray(sprite).resize((size[0], size[1]), Image.Resampling.BOX))
+    exact: Any = np.float32 if 255 * rows * cols < 2**24 else np.float64
+    planes = sprite.transpose(2, 0, 1).astype(exact, order="C")
+    sums = _cover(rows, height).astype(exact) @ planes @ _cover(cols, width).astype(exact).T
+    # A quotient is at least 1 / (rows * cols) off the next whole number, which float64 tells apart.
+    means = np.floor((sums.astype(np.float64) + rows * cols // 2) / (rows * cols))
+    return means.astype(np.uint8).transpose(1, 2, 0).copy()
 
 
-def _frozen(sprite: Sprite) -> Sprite:
-    sprite = np.ascontiguousarray(sprite)
-    if sprite.base is not None:
-        sprite = sprite.copy()
-    sprite.flags.writeable = False
-    return sprite
+@lru_cache(maxsize=1024)
+def _cover(source: int, target: int) -> npt.NDArray[np.float32]:
+    """How much of each of ``source`` pixels each of ``target`` pixels covers: rows that sum to ``source``."""
+    out, into = np.arange(target)[:, None] * source, np.arange(source)[None] * target
+    shared = np.minimum(out + source, into + target) - np.maximum(out, into)
+    return np.maximum(shared, 0).astype(np.float32)
 
 
 def library(name: str) -> SpriteLibrary:

@@ -1,0 +1,181 @@
+"""The evaluation half of a run: every task under every condition, and the pictures that the report shows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitrail.evaluation.answers import Answers, read_answers
+from vitrail.evaluation.run import run_task
+from vitrail.evaluation.scores import Scores, score
+from vitrail.recipes import assembly
+from vitrail.recipes.schema import Evaluation, Recipe
+from vitrail.recipes.sources import open_data
+from vitrail.recipes.training_run import prepare_pictures, tower_stays, use_features
+from vitrail.storage.atomic import write_json
+from vitrail.storage.runs import RunFolder
+
+if TYPE_CHECKING:
+    from vitrail.models.bundle import Bundle
+    from vitrail.training.progress import Progress
+
+GALLERY = "gallery.jsonl"
+EVERY_SECONDS = 10.0
+
+
+def evaluate(
+    recipe: Recipe,
+    run: RunFolder,
+    progress: Progress,
+    trained: Callable[[], Bundle],
+    device: str = "auto",
+) -> dict[str, dict[str, Scores]]:
+    """Ask every question that is not answered yet; the scores by task and condition.
+
+    ``trained`` gives the trained model when it is needed. What is complete costs neither a model nor a
+    question.
+    """
+    models = Models(recipe, trained, device)
+    found: dict[str, dict[str, Scores]] = {}
+    for position, evaluation in enumerate(recipe.evaluation):
+        try:
+            found[evaluation.name] = _evaluate(recipe, evaluation, run, models, progress)
+        except ValueError as error:
+            raise ValueError(f"evaluation.{position} ({evaluation.name}): {error}") from None
+    return found
+
+
+class Models:
+    """The trained and the untrained model, each made once, when first asked for."""
+
+    def __init__(self, recipe: Recipe, trained: Callable[[], Bundle], device: str = "auto") -> None:
+        self.recipe, self._trained, self._device = recipe, trained, device
+        self._made: dict[str, Bundle] = {}
+
+    def get(self, condition: str) -> Bundle:
+        """The model of a condition. A frozen tower is shared, and so are its stored features."""
+        name = "untrained" if condition == "untrained" else "trained"
+        if name not in self._made:
+            bundle = (
+                self._trained() if name == "trained" else assembly.build(self.recipe.model, self.recipe.seed)
+            )
+            if tower_stays(self.recipe):
+                others = [other for other in self._made.values() if hasattr(other.vision, "prepare")]
+                if others:
+                    bundle.vision = others[0].vision
+                elif not hasattr(bundle.vision, "prepare"):
+                    use_features(bundle)
+            bundle.name = f"{self.recipe.name} {name}"
+            self._made[name] = assembly.place(bundle, self._device)
+        return self._made[name]
+
+
+def _evaluate(
+    recipe: Recipe, evaluation: Evaluation, run: RunFolder, models: Models, progress: Progress
+) -> dict[str, Scores]:
+    conditions = recipe.conditions_of(evaluation)
+    folder = run.evaluation(evaluation.name)
+    paths = {condition: folder / f"{condition}.jsonl" for condition in conditions}
+    open_ones = [name for name, path in paths.items() if not (path.exists() and read_answers(path).complete)]
+    if open_ones or not (folder / GALLERY).exists():
+        source = open_data(recipe, evaluation.data, "questions")
+        for condition in open_ones:
+            _ask(evaluation, models.get(condition), folder.parent, condition, source, progress)
+        write_gallery(source, paths[conditions[0]], folder / GALLERY, recipe.report.gallery)
+    scores: dict[str, Scores] = {condition: score(path) for condition, path in paths.items()}
+    write_json(folder / "scores.json", {name: one.as_json() for name, one in scores.items()})
+    return scores
+
+
+def _ask(
+    evaluation: Evaluation, bundle: Bundle, folder: Path, condition: str, source: Any, progress: Progress
+) -> None:
+    what = f"{evaluation.name}, {condition}"
+    if condition != "blind":  # blinded, all pictures are one
+        prepare_pictures(bundle, pictures_of(source), what, progress)
+    progress.note(f"{what}: {len(source):,} questions")
+    run_task(
+        evaluation.task(),
+        bundle,
+        folder,
+        condition,
+        source=source,
+        progress=now_and_then(lambda done, total: progress.note(f"{what}: {done:,} of {total:,}")),
+        batch_size=evaluation.batch_size,
+    )
+
+
+def pictures_of(source: Any) -> list[Any]:
+    """Every picture of a source's questions with its root folder; what cannot be read shows up when it is
+    asked."""
+    pictures = []
+    for record in source:
+        pictures += [
+            (image, source.root) for image in getattr(record, "images", ()) if _readable(image, source.root)
+        ]
+    return pictures
+
+
+def _readable(image: Any, root: Path | None) -> bool:
+    from vitrail.data.media import why_unreadable
+
+    return why_unreadable(image, root) is None
+
+
+def now_and_then(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """``tell``, at most once in ``EVERY_SECONDS``."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_SECONDS:
+            last = time.monotonic()
+            tell(done, total)
+
+    return progress
+
+
+def write_gallery(source: Any, answers: Path, out: Path, n: int) -> None:
+    """Keep ``n`` questions with their pictures beside the answers, so that a report needs nothing else.
+
+    The kinds of question take turns, within each the most confident mistakes first.
+    """
+    from vitrail.data.readers import write_jsonl
+
+    chosen = choose(read_answers(answers), n)
+    records = [source[row["row"]].model_copy(update={"id": row["id"]}) for row in chosen]
+    out.unlink(missing_ok=True)
+    write_jsonl(records, out, images="inline", root=source.root)
+
+
+def choose(answers: Answers, n: int) -> list[dict[str, Any]]:
+    """The rows for a gallery of ``n``."""
+    queues: dict[str, list[dict[str, Any]]] = {}
+    for row in answers.rows:
+        queues.setdefault(row["kind"], []).append(row)
+    for queue in queues.values():
+        queue.sort(key=lambda row: (row["correct"], -confidence(row), row["row"]))
+    chosen: list[dict[str, Any]] = []
+    while len(chosen) < n and any(queues.values()):
+        for queue in queues.values():
+            if queue and len(chosen) < n:
+                chosen.append(queue.pop(0))
+    return sorted(chosen, key=lambda row: row["row"])
+
+
+def likelihoods(row: Mapping[str, Any]) -> list[float] | None:
+    """The options' likelihoods as shares that add up to one, where the answer was ranked."""
+    values: Sequence[float] | None = row.get("values")
+    if not values:
+        return None
+    weights = [math.exp(value - max(values)) for value in values]
+    return [weight / sum(weights) for weight in weights]
+
+
+def confidence(row: dict[str, Any]) -> float:
+    """The likelihood of the option that was chosen; 0 for answers in words."""
+    shares = likelihoods(row)
+    return shares[row["choice"]] if shares is not None else 0.0
