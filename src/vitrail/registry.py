@@ -33,7 +33,9 @@ class Reference:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise ImportError(f"{self.seam} {self.name!r} ({self.target}) cannot be imported: {error}") from error
+            raise ImportError(
+                f"{self.seam} {self.name!r} ({self.target}) cannot be imported: {error}"
+            ) from error
 
 
 _BUILT_IN: dict[tuple[str, str], Reference] = {}
@@ -100,8 +102,12 @@ def _built_in(seam: str, module: str, **components: str) -> None:
         _BUILT_IN[(seam, key)] = Reference(seam, key, f"vitrail.{module}:{attribute}", summary)
 
 
-_built_in("tower", "models.towers.efficientnet", efficientnet_lite="EfficientNetLite convolutional, fast on CPU")
-_built_in("tower", "models.towers.huggingface", huggingface="HuggingFaceTower any vision model of transformers")
+_built_in(
+    "tower", "models.towers.efficientnet", efficientnet_lite="EfficientNetLite convolutional, fast on CPU"
+)
+_built_in(
+    "tower", "models.towers.huggingface", huggingface="HuggingFaceTower any vision model of transformers"
+)
 _built_in("connector", "models.connectors.mlp", mlp="MLPConnector two layers, pooled to a grid")
 _built_in("objective", "objectives.next_token", next_token="NextToken cross-entropy at labelled tokens")
 _built_in(

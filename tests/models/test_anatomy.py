@@ -8,7 +8,13 @@ import transformers
 from vitrail.models import anatomy
 from vitrail.models.testbeds import nano as nano_testbed
 
-LLAMA = {"vocab_size": 200, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA = {
+    "vocab_size": 200,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 
 
 def test_parts_of_our_model(fresh_nano):
@@ -37,9 +43,18 @@ def test_parts_through_peft():
 
 
 def test_parts_of_a_llava_and_of_a_plain_language_model():
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 16, "patch_size": 4}
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 16,
+        "patch_size": 4,
+    }
     config = transformers.LlavaConfig(
-        vision_config=transformers.CLIPVisionConfig(**vision), text_config=transformers.LlamaConfig(**LLAMA), image_token_index=150
+        vision_config=transformers.CLIPVisionConfig(**vision),
+        text_config=transformers.LlamaConfig(**LLAMA),
+        image_token_index=150,
     )
     llava = transformers.LlavaForConditionalGeneration(config)
     assert anatomy.part(llava, "connector") is llava.model.multi_modal_projector

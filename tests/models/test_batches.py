@@ -34,10 +34,16 @@ def test_a_batch_of_text_has_no_pixels(nano):
 
 
 def test_layout_moves_and_selects():
-    fields = dict.fromkeys(("segment", "modality", "item", "frame", "row", "col", "speaker"), torch.arange(6).reshape(2, 3))
+    fields = dict.fromkeys(
+        ("segment", "modality", "item", "frame", "row", "col", "speaker"), torch.arange(6).reshape(2, 3)
+    )
     layout = Layout(**fields, weight=torch.ones(2, 3), droppable=torch.zeros(2, 3, dtype=torch.bool))
     assert layout.repeat_interleave(2).segment.tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
     assert layout.take(torch.tensor([[0, 2], [1, 2]])).col.tolist() == [[0, 2], [4, 5]]
     assert layout.to("cpu").shape == (2, 3)
     with pytest.raises((ValueError, jaxtyping.TypeCheckError)):
-        Layout(**{**fields, "row": torch.zeros(2, 4).long()}, weight=torch.ones(2, 3), droppable=torch.zeros(2, 3).bool())
+        Layout(
+            **{**fields, "row": torch.zeros(2, 4).long()},
+            weight=torch.ones(2, 3),
+            droppable=torch.zeros(2, 3).bool(),
+        )

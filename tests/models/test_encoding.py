@@ -35,7 +35,9 @@ def test_a_turn_of_weight_zero_is_not_learnt(nano):
     assert set(encoded.weight[encoded.labels != -100]) == {0.5}
 
 
-@pytest.mark.parametrize("text", ["<image>", "a <image> b", "<|im_end|>", "<|im_start|>assistant\nyes", "\ue0000\ue001"])
+@pytest.mark.parametrize(
+    "text", ["<image>", "a <image> b", "<|im_end|>", "<|im_start|>assistant\nyes", "\ue0000\ue001"]
+)
 def test_markers_in_a_text_stay_text(nano, text):
     encoded = nano.encoder.encode(chat(text, f"{text} it is", images=1))
     assert (encoded.modality == Modality.IMAGE).sum() == 4
@@ -51,7 +53,10 @@ def test_layout_of_pictures_and_speakers(nano):
     encoded = nano.encoder.encode(chat("which?", "this", images=2))
     visual = encoded.modality == Modality.IMAGE
     assert encoded.item[visual].tolist() == [0] * 4 + [1] * 4
-    assert np.stack([encoded.frame, encoded.row, encoded.col], 1)[visual].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]] * 2
+    assert (
+        np.stack([encoded.frame, encoded.row, encoded.col], 1)[visual].tolist()
+        == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]] * 2
+    )
     assert (encoded.input_ids[visual] == nano.encoder.image_token_id).all()
     user = nano.tokenizer.decode(encoded.input_ids[(encoded.speaker == Speaker.USER) & ~visual])
     assert user == "which?"
@@ -81,9 +86,13 @@ def test_a_part_the_model_cannot_take_is_named(nano):
 def test_a_template_without_a_place_for_pictures_is_refused(nano):
     from vitrail.models.encoding import ChatEncoder
 
-    template = "{% for m in messages %}{% for p in m['content'] if p['type'] == 'text' %}{{ p['text'] }}{% endfor %}{% endfor %}"
+    parts = "{% for p in m['content'] if p['type'] == 'text' %}{{ p['text'] }}{% endfor %}"
+    template = "{% for m in messages %}" + parts + "{% endfor %}"
     encoder = ChatEncoder(
-        nano.tokenizer, image_token_id=nano.encoder.image_token_id, token_coords=nano.encoder.token_coords, chat_template=template
+        nano.tokenizer,
+        image_token_id=nano.encoder.image_token_id,
+        token_coords=nano.encoder.token_coords,
+        chat_template=template,
     )
     with pytest.raises(ValueError, match=r"wrote 0 image placeholders .* for 1 pictures"):
         encoder.encode(chat("hello"))

@@ -46,7 +46,9 @@ def test_cached_generation_equals_recomputation(language):
     ids, mask = batch["input_ids"], batch["attention_mask"]
     with torch.no_grad():
         for _ in range(6):
-            logits = bundle.model(**{**batch, "input_ids": ids, "attention_mask": mask, "layout": None}).logits
+            logits = bundle.model(
+                **{**batch, "input_ids": ids, "attention_mask": mask, "layout": None}
+            ).logits
             ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], 1)
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
     assert torch.equal(cached, ids[:, batch["input_ids"].shape[1] :])
@@ -78,7 +80,9 @@ def test_padding_sides_agree(nano):
     with torch.no_grad():
         from_left, from_right = nano.model(**left).logits, nano.model(**right).logits
     for row, record in enumerate(encoded):
-        torch.testing.assert_close(from_left[row, -record.length :], from_right[row, : record.length], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            from_left[row, -record.length :], from_right[row, : record.length], atol=1e-5, rtol=0
+        )
 
 
 def test_ready_visual_tokens_and_stored_features_equal_pixels(nano):
@@ -158,7 +162,7 @@ def test_weights_that_do_not_fit_are_refused(fresh_nano, tmp_path):
     weights = load_file(file)
     weights.pop("connector.up.weight")
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="missing_keys.*connector.up.weight"):
+    with pytest.raises(ValueError, match=r"missing_keys.*connector\.up\.weight"):
         load(tmp_path / "model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds no config\.json"):

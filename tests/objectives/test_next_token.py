@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as T
-from conftest import chat
 
+from conftest import chat
 from vitrail.models.layout import Layout
 from vitrail.objectives.next_token import NextToken
 
@@ -37,7 +37,10 @@ def llava():
     torch.manual_seed(0)
     vision = T.CLIPVisionConfig(**VISION, projection_dim=32)
     config = T.LlavaConfig(
-        vision_config=vision, text_config=T.LlamaConfig(**LLAMA), image_token_index=150, vision_feature_layer=-1
+        vision_config=vision,
+        text_config=T.LlamaConfig(**LLAMA),
+        image_token_index=150,
+        vision_feature_layer=-1,
     )
     return T.LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
 
@@ -127,7 +130,10 @@ def test_weights_come_from_the_layout(nano):
     thrice = once.model_copy(update={"messages": (once.messages[0], first, *once.messages[2:])})
     plain_batch, heavy_batch = collator([encoder.encode(once)]), collator([encoder.encode(thrice)])
     assert isinstance(heavy_batch["layout"], Layout)
-    only_first = {**plain_batch, "labels": plain_batch["labels"].masked_fill(heavy_batch["layout"].weight != 3, -100)}
+    only_first = {
+        **plain_batch,
+        "labels": plain_batch["labels"].masked_fill(heavy_batch["layout"].weight != 3, -100),
+    }
     base, heavy, part = (
         float(NextToken()(nano.model, one).sums["next_token"].detach())
         for one in (plain_batch, heavy_batch, only_first)
@@ -136,7 +142,10 @@ def test_weights_come_from_the_layout(nano):
 
 
 def test_our_model_equals_full_logits(nano):
-    records = [chat("what?", "a red cat", seed=1), chat("which of these?", "the second one", images=2, seed=2)]
+    records = [
+        chat("what?", "a red cat", seed=1),
+        chat("which of these?", "the second one", images=2, seed=2),
+    ]
     made = nano.collator()([nano.encoder.encode(record) for record in records])
     loss = NextToken()(nano.model, made)
     inputs = {name: value for name, value in made.items() if name != "labels"}
@@ -156,6 +165,8 @@ def test_a_batch_without_labels_trains_nothing_and_breaks_nothing():
 
 def test_packed_and_cached_models_are_called_without_cache():
     model, seen = llama(), []
-    model.model.register_forward_pre_hook(lambda _, __, kwargs: seen.append(kwargs["use_cache"]), with_kwargs=True)
+    model.model.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(kwargs["use_cache"]), with_kwargs=True
+    )
     NextToken()(model, batch())
     assert seen == [False]

@@ -53,7 +53,7 @@ def test_a_sum_keeps_terms_apart_and_multiplies_weights_in():
     assert both.counts({}) == {"a": 3}
     assert not both.decomposes
     assert float(loss.total()) == 2.0 * 1.0 + 0.5 * 2.0
-    with pytest.raises(ValueError, match="both|two objectives"):
+    with pytest.raises(ValueError, match=r"both|two objectives"):
         Sum([(1.0, Part("a", 1.0, 1)), (1.0, Part("a", 1.0, 1))])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+SCENES = "from vitrail.data.scenes import suite; suite('scenes-v1').questions(n=1)[0]"
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,7 +48,11 @@ def test_it_runs_in_an_empty_environment(wheel, tmp_path):
         [str(python.with_name("vitrail")), "--help"],
         [str(python.with_name("vitrail")), "recipe", "list"],
         [str(python), "-c", "from vitrail.models.testbeds import nano; nano.build()"],
-        [str(python), "-c", "from vitrail.data.scenes import suite; suite('scenes-v1').questions(fold='test', names='known', seed=0, n=1)[0]"],
+        [
+            str(python),
+            "-c",
+            SCENES,
+        ],
     ):
         result = subprocess.run(step, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert result.returncode == 0, f"{step}: {result.stdout[-2000:]}{result.stderr[-2000:]}"

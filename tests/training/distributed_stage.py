@@ -37,7 +37,9 @@ def main() -> None:
         checkpoint_steps=2,
         precision="float32",
     )
-    train_stage(bundle.model, dataset(bundle), bundle.collator(), Breaks(break_at), config, folder, device="cpu")
+    train_stage(
+        bundle.model, dataset(bundle), bundle.collator(), Breaks(break_at), config, folder, device="cpu"
+    )
 
 
 if __name__ == "__main__":

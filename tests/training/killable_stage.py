@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import torch
-from conftest import chat
 
+from conftest import chat
 from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 from vitrail.objectives.objective import Loss
@@ -47,9 +47,17 @@ def dataset(bundle, count: int = 24):
 
 def train(folder: str, workers: int = 0, **changes) -> None:
     bundle = nano.build(seed=0)
-    settings = {"max_steps": 12, "batch_size": 2, "accumulation": 2, "checkpoint_steps": 3, "precision": "float32"}
+    settings = {
+        "max_steps": 12,
+        "batch_size": 2,
+        "accumulation": 2,
+        "checkpoint_steps": 3,
+        "precision": "float32",
+    }
     config = StageConfig(name="tiny", workers=workers, learning_rate=1e-2, **{**settings, **changes})
-    train_stage(bundle.model, dataset(bundle), bundle.collator(), NoisyNextToken(), config, folder, device="cpu")
+    train_stage(
+        bundle.model, dataset(bundle), bundle.collator(), NoisyNextToken(), config, folder, device="cpu"
+    )
 
 
 def arm(kill_at: int | None) -> list[int]:
@@ -112,7 +120,9 @@ def main() -> None:
             said = answers.read()
         _, status = os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        print(json.dumps(json.loads(said) if said else {"killed": killed, "calls": 0, "error": ""}), flush=True)
+        print(
+            json.dumps(json.loads(said) if said else {"killed": killed, "calls": 0, "error": ""}), flush=True
+        )
 
 
 if __name__ == "__main__":

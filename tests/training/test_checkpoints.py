@@ -94,7 +94,7 @@ def test_trained_parts_are_stored_with_their_buffers_and_nothing_else(tmp_path):
 def test_other_tensors_are_refused(tmp_path):
     path = tmp_path / "t.safetensors"
     checkpoints.save_tensors(path, {"a": torch.zeros(2)})
-    with pytest.raises(ValueError, match="'b' .* is in the model only"):
+    with pytest.raises(ValueError, match=r"'b' .* is in the model only"):
         checkpoints.load_tensors(path, {"a": torch.zeros(2), "b": torch.zeros(2)}, "the model")
     with pytest.raises(ValueError, match=r"a is \(2,\), \(3,\) in the model"):
         checkpoints.load_tensors(path, {"a": torch.zeros(3)}, "the model")

@@ -33,7 +33,7 @@ def test_time_spent_measuring_belongs_to_the_budget():
     config = stage(max_minutes=1, warmup=0)
     assert choose_steps(config, 100, 1, 1.0)[0] == 57
     assert choose_steps(config, 100, 1, 1.0, spent=20)[0] == 37
-    with pytest.raises(ValueError, match="max_minutes=1 is too short: one step takes 90.00 s"):
+    with pytest.raises(ValueError, match=r"max_minutes=1 is too short: one step takes 90.00 s"):
         choose_steps(config, 100, 1, 90.0)
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-RESULT = {"stage.json", "plan.json", "metrics.jsonl", "final.safetensors", "objective.safetensors", "done.json"}
+RESULT = {
+    "stage.json",
+    "plan.json",
+    "metrics.jsonl",
+    "final.safetensors",
+    "objective.safetensors",
+    "done.json",
+}
 
 
 class Server:

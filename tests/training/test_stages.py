@@ -32,7 +32,10 @@ def test_defaults_make_a_stage():
         ({"trains": ()}, "at least 1"),
         ({"learning_rat": 1e-3}, "learning_rat"),
         ({"objective": "next_tokn"}, "did you mean 'next_token'"),
-        ({"objective": {"name": "next_token", "zloss": 1}}, "zloss: there is no such setting; did you mean 'z_loss'"),
+        (
+            {"objective": {"name": "next_token", "zloss": 1}},
+            "zloss: there is no such setting; did you mean 'z_loss'",
+        ),
         ({"objective": {"name": "next_token", "z_loss": -1}}, "z_loss: Input should be greater"),
         ({"name": "../up"}, "name"),
     ],

@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 import transformers as T
-from conftest import chat
 from torch import nn
 
+from conftest import chat
 from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 from vitrail.objectives.objective import Loss, Objective, Sum
@@ -31,7 +31,9 @@ def run(folder, bundle=None, objective=None, config=None, data=None, **options):
     data = data if data is not None else records(bundle)
     objective = objective if objective is not None else NextToken()
     config = config if config is not None else stage()
-    result = train_stage(bundle.model, data, bundle.collator(), objective, config, folder, device="cpu", **options)
+    result = train_stage(
+        bundle.model, data, bundle.collator(), objective, config, folder, device="cpu", **options
+    )
     return result, bundle
 
 
@@ -77,7 +79,9 @@ def test_the_gradient_reaches_what_trains_and_nothing_else(tmp_path):
         if parameter.requires_grad:
             parameter.register_hook(lambda _, name=name: reached.add(name))
     run(tmp_path / "s", bundle, config=stage(trains=("language.layers",), max_steps=1, warmup=0))
-    assert reached == {name for name in dict(bundle.model.named_parameters()) if ".layers." in name and "tower" not in name}
+    assert reached == {
+        name for name in dict(bundle.model.named_parameters()) if ".layers." in name and "tower" not in name
+    }
     assert all(parameter.grad is None for parameter in bundle.model.parameters())
 
 
@@ -140,7 +144,9 @@ class Halves(Objective):
 
     def forward(self, model, batch):
         units = self.count(batch)
-        return Loss({"halves": units * (self.level - batch["labels"].float().mean() / 1000) ** 2}, {"halves": units})
+        return Loss(
+            {"halves": units * (self.level - batch["labels"].float().mean() / 1000) ** 2}, {"halves": units}
+        )
 
 
 def test_objectives_that_do_not_decompose_are_averaged_and_it_is_said(tmp_path):
@@ -171,7 +177,7 @@ def test_a_finished_stage_is_not_run_again_and_gives_its_weights(tmp_path):
 
 def test_another_stage_in_the_same_folder_is_refused(tmp_path):
     run(tmp_path / "s")
-    with pytest.raises(ValueError, match="begun with learning_rate=0.01, now it is 0.5"):
+    with pytest.raises(ValueError, match=r"begun with learning_rate=0.01, now it is 0.5"):
         run(tmp_path / "s", config=stage(learning_rate=0.5))
     with pytest.raises(ValueError, match="begun with records=16, now it is 8"):
         bundle = nano.build(seed=0)
@@ -200,7 +206,11 @@ class Breaks(NextToken):
 
 def test_a_loss_that_is_no_number_names_step_and_records(tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"step 3: the loss is nan .* r\d+, r\d+.*checkpoint-2"):
-        run(tmp_path / "s", objective=Breaks(3, float("nan")), config=stage(checkpoint_steps=1, checkpoints_kept=1))
+        run(
+            tmp_path / "s",
+            objective=Breaks(3, float("nan")),
+            config=stage(checkpoint_steps=1, checkpoints_kept=1),
+        )
     assert [path.name for path in (tmp_path / "s").glob("checkpoint-*")] == ["checkpoint-2"]
     result, _ = run(tmp_path / "s", config=stage(checkpoint_steps=1, checkpoints_kept=1))
     assert result.resumed_from == 2 and result.steps == 4
@@ -223,7 +233,7 @@ def test_a_gradient_that_is_no_number_is_not_saved(tmp_path):
             total = Infinite.apply(loss.sums["next_token"]) if bad else loss.sums["next_token"]
             return Loss({"next_token": total}, loss.counts)
 
-    with pytest.raises(NonFiniteLoss, match="step 2: the gradient's norm is (nan|inf)"):
+    with pytest.raises(NonFiniteLoss, match=r"step 2: the gradient's norm is (nan|inf)"):
         run(tmp_path / "s", objective=Bad(2, 1.0), config=stage(checkpoint_steps=1))
     assert [path.name for path in (tmp_path / "s").glob("checkpoint-*")] == ["checkpoint-1"]
     assert [row["step"] for row in rows(tmp_path / "s")] == [1]
@@ -273,9 +283,13 @@ def test_a_time_budget_is_measured_once_and_does_not_change_the_trajectory(tmp_p
 
 
 def test_a_resumed_stage_reads_its_plan(tmp_path, monkeypatch):
-    config = interrupted(tmp_path / "s", at=5 + 4, max_minutes=5)  # the first five calls are the measurement's
+    config = interrupted(
+        tmp_path / "s", at=5 + 4, max_minutes=5
+    )  # the first five calls are the measurement's
     written = (tmp_path / "s" / "plan.json").read_text()
-    monkeypatch.setattr("vitrail.training.loop.StageTrainer.seconds_a_step", lambda _: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        "vitrail.training.loop.StageTrainer.seconds_a_step", lambda _: pytest.fail("measured again")
+    )
     result, _ = run(tmp_path / "s", config=config)
     assert result.resumed_from == 3
     assert (tmp_path / "s" / "plan.json").read_text() == written
@@ -371,7 +385,9 @@ def test_a_plain_language_model_and_a_llava_train_too(tmp_path):
     model = T.LlamaForCausalLM(config)
     collator = Collator(bundle.pad_token_id, lambda images: {})
     before = model.model.layers[0].mlp.up_proj.weight.detach().clone()
-    result = train_stage(model, text, collator, NextToken(), stage(trains=("language",)), tmp_path / "s", device="cpu")
+    result = train_stage(
+        model, text, collator, NextToken(), stage(trains=("language",)), tmp_path / "s", device="cpu"
+    )
     assert result.steps == 4
     assert not torch.equal(before, model.model.layers[0].mlp.up_proj.weight)
 

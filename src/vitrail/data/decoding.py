@@ -26,7 +26,9 @@ def decode(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
             opened = PILImage.open(io.BytesIO(raw), formats=PICTURE_FORMATS)
             width, height = opened.size
             if width * height > max_pixels:
-                raise _TooLarge(f"the picture has {width} × {height} pixels, more than {max_pixels:,}; shrink it")
+                raise _TooLarge(
+                    f"the picture has {width} × {height} pixels, more than {max_pixels:,}; shrink it"
+                )
             opened.load()
             return opened
     except _TooLarge as error:

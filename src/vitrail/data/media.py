@@ -20,6 +20,7 @@ from vitrail.data.records import Image, Media, Text, Video
 
 M = TypeVar("M", bound=BaseModel)
 
+
 def media_of(value: Any, path: str = "") -> Iterator[tuple[str, Media]]:
     """Every picture, video and sound below ``value`` in order of appearance, with its field path."""
     if isinstance(value, Media):

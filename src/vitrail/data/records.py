@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from PIL import Image as PILImage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
@@ -24,6 +24,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 def _from_base64(value: Any) -> Any:
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
 
+
+Raw = bytes  # inside a class with a field called "bytes" the plain name means the field
 
 EncodedBytes = Annotated[
     bytes,
@@ -56,10 +58,12 @@ class Media(Frozen):
     def _one_origin(self) -> Media:
         given = [name for name in ("path", "bytes", "url") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of 'path', 'bytes' (base64 in JSON) or 'url'; got {given or 'none'}")
+            raise ValueError(
+                f"give exactly one of 'path', 'bytes' (base64 in JSON) or 'url'; got {given or 'none'}"
+            )
         return self
 
-    def read(self, root: Path | None = None) -> bytes:
+    def read(self, root: Path | None = None) -> Raw:
         """The encoded bytes; a relative ``path`` is looked up under ``root``. ValueError for a ``url``."""
         if self.bytes is not None:
             return self.bytes
@@ -164,7 +168,7 @@ class Action(Frozen):
 
 
 Content = Annotated[
-    Union[Text, Image, Video, Audio, Points, Region, Span, ToolCall, Action], Field(discriminator="type")
+    Text | Image | Video | Audio | Points | Region | Span | ToolCall | Action, Field(discriminator="type")
 ]
 
 
@@ -198,7 +202,9 @@ class Choices(Frozen):
     @model_validator(mode="after")
     def _answer_exists(self) -> Choices:
         if self.answer is not None and self.answer >= len(self.options):
-            raise ValueError(f"answer is {self.answer}, but there are {len(self.options)} options (counted from 0)")
+            raise ValueError(
+                f"answer is {self.answer}, but there are {len(self.options)} options (counted from 0)"
+            )
         return self
 
 
@@ -254,4 +260,4 @@ class Episode(Record):
     steps: tuple[Step, ...] = Field(min_length=1)
 
 
-AnyRecord = Annotated[Union[Chat, Document, Group, Episode], Field(discriminator="kind")]
+AnyRecord = Annotated[Chat | Document | Group | Episode, Field(discriminator="kind")]

@@ -7,6 +7,7 @@ as accessors is asked for there; the connector alone has no accessor.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -35,7 +36,7 @@ def parts(model: nn.Module) -> dict[str, nn.Module]:
     Works for our model and for families of transformers that keep these under their usual names. A plain language
     model has no tower and no connector. ValueError for a model with a tower that is not found.
     """
-    inner = unwrapped(model)
+    inner: Any = unwrapped(model)
     found: dict[str, nn.Module] = {}
     for name, places in (("tower", _TOWERS), ("connector", _CONNECTORS)):
         for place in places:

@@ -19,7 +19,9 @@ from vitrail.models.layout import Layout, Modality, Speaker
 class VisionInputs(Protocol):
     """Pictures → the model's vision arguments; ``{}`` for no pictures."""
 
-    def __call__(self, images: Sequence[tuple[Image, Path | None]]) -> dict[str, Tensor]: ...
+    def __call__(self, images: Sequence[tuple[Image, Path | None]]) -> dict[str, Tensor]:
+        """The vision arguments, pictures in order."""
+        ...
 
 
 class Pixels:
@@ -62,8 +64,10 @@ class Collator:
         width = -(-longest // self.multiple_of) * self.multiple_of
 
         def stack(name: str, fill: int | float, dtype: torch.dtype) -> Tensor:
-            column = np.full((len(records), width), fill, dtype=np.float32 if dtype.is_floating_point else np.int64)
-            for line, record in zip(column, records):
+            column = np.full(
+                (len(records), width), fill, dtype=np.float32 if dtype.is_floating_point else np.int64
+            )
+            for line, record in zip(column, records, strict=True):
                 begin = width - record.length if self.padding_side == "left" else 0
                 line[begin : begin + record.length] = getattr(record, name)
             return torch.from_numpy(column).to(dtype)

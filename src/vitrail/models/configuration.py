@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -15,10 +15,10 @@ class VitrailConfig(PreTrainedConfig):
     """
 
     model_type = "vitrail"
-    sub_configs = {"text_config": AutoConfig}
+    sub_configs: ClassVar[dict[str, Any]] = {"text_config": AutoConfig}
 
-    tower: dict | None = None
-    connector: dict | None = None
+    tower: dict[str, Any] | None = None
+    connector: dict[str, Any] | None = None
     text_config: dict | PreTrainedConfig | None = None
     image_token_id: int = 0
 

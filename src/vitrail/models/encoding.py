@@ -73,27 +73,49 @@ class _Tokens:
     columns: dict[str, list[int | float]] = field(
         default_factory=lambda: {
             name: []
-            for name in ("input_ids", "labels", "weight", "modality", "item", "frame", "row", "col", "speaker")
+            for name in (
+                "input_ids",
+                "labels",
+                "weight",
+                "modality",
+                "item",
+                "frame",
+                "row",
+                "col",
+                "speaker",
+            )
         }
     )
 
     def add(self, ids: Sequence[int], speaker: Speaker, weight: float) -> None:
         learnt = speaker == Speaker.ASSISTANT and weight > 0
         for token in ids:
-            self._append(token, token if learnt else -100, weight if learnt else 0.0, Modality.TEXT, -1, (-1, -1, -1), speaker)
+            self._append(
+                token,
+                token if learnt else -100,
+                weight if learnt else 0.0,
+                Modality.TEXT,
+                -1,
+                (-1, -1, -1),
+                speaker,
+            )
 
     def add_image(self, token: int, item: int, coords: np.ndarray) -> None:
         for place in coords.tolist():
             self._append(token, -100, 0.0, Modality.IMAGE, item, tuple(place), Speaker.USER)
 
-    def _append(self, token: int, label: int, weight: float, modality: int, item: int, place: Any, speaker: int) -> None:
+    def _append(
+        self, token: int, label: int, weight: float, modality: int, item: int, place: Any, speaker: int
+    ) -> None:
         values = (token, label, weight, modality, item, *place, speaker)
-        for column, value in zip(self.columns.values(), values):
+        for column, value in zip(self.columns.values(), values, strict=True):
             column.append(value)
 
     def arrays(self) -> dict[str, np.ndarray]:
         kinds = {"weight": np.float32}
-        return {name: np.asarray(column, dtype=kinds.get(name, np.int64)) for name, column in self.columns.items()}
+        return {
+            name: np.asarray(column, dtype=kinds.get(name, np.int64)) for name, column in self.columns.items()
+        }
 
 
 class ChatEncoder:
@@ -158,7 +180,8 @@ class ChatEncoder:
             seen = self._add_template(tokens, piece_ids, places, seen, ended)
         if seen != len(images):
             raise ValueError(
-                f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) for {len(images)} pictures"
+                f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) "
+                f"for {len(images)} pictures"
             )
         encoded = Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id)
         if self.max_length is not None and encoded.length > self.max_length:
@@ -193,7 +216,9 @@ class ChatEncoder:
             elif isinstance(part, Image):
                 parts.append({"type": "image"})
             else:
-                raise ValueError(f"a {part.type!r} part in a {message.role} turn: this model takes text and pictures only")
+                raise ValueError(
+                    f"a {part.type!r} part in a {message.role} turn: this model takes text and pictures"
+                )
         return {"role": message.role, "content": parts}
 
     def _sizes(
@@ -202,12 +227,15 @@ class ChatEncoder:
         if sizes is not None:
             return list(sizes)
         return [
-            (image.width, image.height) if image.width and image.height else image.open(root).size for image in images
+            (image.width, image.height) if image.width and image.height else image.open(root).size
+            for image in images
         ]
 
     def _template_ids(self, piece: str) -> list[int]:
         if piece not in self._template_pieces:
-            self._template_pieces[piece] = self.tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
+            self._template_pieces[piece] = (
+                self.tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
+            )
         return self._template_pieces[piece]
 
     def _add_template(

@@ -43,7 +43,8 @@ class Features:
     def grids(self) -> list[Float[Tensor, "rows cols dim"]]:
         """Each item as a grid. ValueError for an item of several frames or with holes."""
         grids = []
-        for tokens, coords in zip(self.tokens.split(self.lengths.tolist()), self.coords.split(self.lengths.tolist())):
+        counts = self.lengths.tolist()
+        for tokens, coords in zip(self.tokens.split(counts), self.coords.split(counts), strict=True):
             rows, cols = int(coords[:, 1].max()) + 1, int(coords[:, 2].max()) + 1
             if rows * cols != len(tokens):
                 raise ValueError(f"{len(tokens)} tokens are not one full grid of {rows} × {cols}")

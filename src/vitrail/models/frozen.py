@@ -23,7 +23,11 @@ def weights_fingerprint(module: torch.nn.Module) -> str:
     """A hash of every parameter and buffer, by name."""
     parts: list[Any] = []
     for name, value in sorted(module.state_dict().items()):
-        parts += [name, str(value.dtype), value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()]
+        parts += [
+            name,
+            str(value.dtype),
+            value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes(),
+        ]
     return key(*parts)
 
 
@@ -52,7 +56,7 @@ class FrozenTower:
         weights = weights_fingerprint(tower)
         self._onnx = self._onnx_session(runtime, weights, cache)
         settings = {name: value for name, value in self.image_processor.to_dict().items() if _is_plain(value)}
-        self.fingerprint = key("frozen-tower", weights, tower.config.model_dump(), settings, self.runtime)
+        self.fingerprint = key("frozen-tower", weights, tower.settings(), settings, self.runtime)
         self._places: dict[str, tuple[ArrayStore, int]] = {}
 
     def _onnx_session(self, runtime: str, weights: str, cache: Path | None) -> Any:
@@ -80,7 +84,9 @@ class FrozenTower:
             return self._onnx(pixels)
         parameter = next(self.tower.parameters())
         with torch.inference_mode():
-            tokens = self.tower(torch.from_numpy(np.asarray(pixels)).to(parameter.device, parameter.dtype)).tokens
+            tokens = self.tower(
+                torch.from_numpy(np.asarray(pixels)).to(parameter.device, parameter.dtype)
+            ).tokens
         return tokens.float().cpu().numpy().reshape(len(opened), -1, self.tower.width)
 
     def prepare(self, pictures: Sequence[Picture], progress: Callable[[int, int], None] | None = None) -> int:
@@ -94,7 +100,9 @@ class FrozenTower:
         if not fresh:
             return 0
         wanted = [names[index] for index in fresh]
-        store = ArrayStore(self.fingerprint, wanted, (rows * cols, self.tower.width), self.dtype, root=self.root)
+        store = ArrayStore(
+            self.fingerprint, wanted, (rows * cols, self.tower.width), self.dtype, root=self.root
+        )
 
         def compute(indices: list[int]) -> np.ndarray:
             parts = []

@@ -84,7 +84,9 @@ class Layout:
 
     def repeat_interleave(self, times: int) -> Layout:
         """Each row ``times`` times in a row, as beam search and sampling expand a batch."""
-        return Layout(**{name: value.repeat_interleave(times, dim=0) for name, value in self._fields().items()})
+        return Layout(
+            **{name: value.repeat_interleave(times, dim=0) for name, value in self._fields().items()}
+        )
 
     def take(self, index: Int[Tensor, "batch kept"]) -> Layout:
         """The layout of the tokens that are kept: ``index`` holds their positions, sorted, for each row."""

@@ -21,16 +21,30 @@ def load(path: str | Path, *, max_length: int | None = None, **options: Any) -> 
     if place.exists() and not (place / "config.json").exists():
         inner = place / "model"
         if not (inner / "config.json").exists():
-            raise ValueError(f"{place} holds no config.json: it is neither a model's folder nor a run with a finished model")
+            raise ValueError(
+                f"{place} holds no config.json: it is neither a model's folder nor a run with a finished model"
+            )
         place = inner
     source = str(place) if place.exists() else str(path)
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if config.model_type != "vitrail":
-        raise ValueError(f"{source} is a {config.model_type!r} model; this version loads models of type 'vitrail' only")
-    model, info = AutoModelForImageTextToText.from_pretrained(
-        source, config=config, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **options
+        raise ValueError(
+            f"{source} is a {config.model_type!r} model; this version loads models of type 'vitrail' only"
+        )
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        source,
+        config=config,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
     )
-    wrong = {name: sorted(map(str, info[name])) for name in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[name]}
+    model, info = loaded
+    wrong = {
+        name: sorted(map(str, info[name]))
+        for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info[name]
+    }
     if wrong:
         raise ValueError(f"the weights in {source} do not fit its configuration: {wrong}")
     processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)

@@ -23,7 +23,7 @@ def logits_at(model: nn.Module, keep: Bool[Tensor, "batch tokens"], **inputs: An
 
     ``model`` is a causal or multimodal language model of transformers, ours, or a wrapper (PEFT, DDP) of one.
     """
-    inner = unwrapped(model)
+    inner: Any = unwrapped(model)
     if _NATIVE or type(inner).__module__.startswith("vitrail."):
         return model(logits_to_keep=keep, **inputs)
     head = inner.get_output_embeddings()
@@ -36,9 +36,10 @@ def logits_at(model: nn.Module, keep: Bool[Tensor, "batch tokens"], **inputs: An
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside wrappers of data parallelism and PEFT."""
-    while isinstance(getattr(model, "module", None), nn.Module):
-        model = model.module  # type: ignore[assignment]
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    inner: Any = model
+    while isinstance(getattr(inner, "module", None), nn.Module):
+        inner = inner.module
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 def shifted(labels: Tensor) -> tuple[Bool[Tensor, "batch tokens"], Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from transformers import ProcessorMixin
@@ -42,7 +42,11 @@ class VitrailProcessor(ProcessorMixin):
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
     def __call__(
-        self, images: Any = None, text: str | list[str] | None = None, return_tensors: str | None = None, **kwargs: Any
+        self,
+        images: Any = None,
+        text: str | list[str] | None = None,
+        return_tensors: str | None = None,
+        **kwargs: Any,
     ) -> BatchFeature:
         """``input_ids``, ``attention_mask`` and, with pictures, ``pixel_values``.
 
@@ -76,7 +80,7 @@ class VitrailProcessor(ProcessorMixin):
             self.tokenizer,
             image_token_id=self.image_token_id,
             token_coords=self.token_coords,
-            chat_template=self.chat_template,
+            chat_template=cast("str | None", self.chat_template),
             max_length=max_length,
         )
 
@@ -86,15 +90,21 @@ class VitrailProcessor(ProcessorMixin):
         return ["input_ids", "attention_mask", "pixel_values"]
 
 
-def make_processor(tokenizer: Any, image_processor: Any, image_grid: tuple[int, int], image_token: str = "<image>") -> VitrailProcessor:
+def make_processor(
+    tokenizer: Any, image_processor: Any, image_grid: tuple[int, int], image_token: str = "<image>"
+) -> VitrailProcessor:
     """A processor for a language model's tokenizer; the image token is added where it is missing.
 
     The chat template is ChatML with pictures. ValueError if the tokenizer has no ChatML tokens.
     """
     for token in ("<|im_start|>", "<|im_end|>"):
         if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
-            raise ValueError(f"the tokenizer has no {token!r}; pass a chat_template of its own to VitrailProcessor")
-    tokenizer.add_special_tokens({"additional_special_tokens": [image_token]}, replace_extra_special_tokens=False)
+            raise ValueError(
+                f"the tokenizer has no {token!r}; pass a chat_template of its own to VitrailProcessor"
+            )
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [image_token]}, replace_extra_special_tokens=False
+    )
     return VitrailProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,

@@ -56,7 +56,7 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
     config: VitrailConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ("image", "text")  # type: ignore[assignment]
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -72,25 +72,31 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         language: PreTrainedModel | None = None,
     ) -> None:
         super().__init__(config)
-        self.tower = tower if tower is not None else build_tower(config.tower)
+        self.tower = tower if tower is not None else build_tower(config.tower or {})
         if language is None:
             language = AutoModelForCausalLM.from_config(config.text_config)
         self.language = language
         hidden_size = config.get_text_config().hidden_size
         if connector is None:
-            connector = build_connector(config.connector, self.tower.width, hidden_size)
+            connector = build_connector(config.connector or {}, self.tower.width, hidden_size)
         self.connector = connector
         self._no_split_modules = language._no_split_modules
         self.post_init()
 
     @classmethod
     def from_parts(
-        cls, *, tower: Tower, tower_name: str, connector: dict[str, Any], language: PreTrainedModel, image_token_id: int
+        cls,
+        *,
+        tower: Tower,
+        tower_name: str,
+        connector: dict[str, Any],
+        language: PreTrainedModel,
+        image_token_id: int,
     ) -> VitrailForConditionalGeneration:
         """Join a built tower and language model with a fresh connector ``{"name": …, **settings}``."""
         attention = language.config._attn_implementation
         config = VitrailConfig(
-            tower={"name": tower_name, **tower.config.model_dump(exclude_defaults=True)},
+            tower={"name": tower_name, **tower.settings()},
             connector=connector,
             text_config=language.config,
             image_token_id=image_token_id,
@@ -138,7 +144,8 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if pixel_values is not None:
             features = self.tower(pixel_values.to(self.dtype))
         else:
-            rows, cols = self.tower.grid(0, 0) if vision_features.shape[1] else (0, 0)
+            assert vision_features is not None
+            rows, cols = self.tower.grid(0, 0)
             features = Features.from_grid(vision_features.to(self.dtype), rows, cols)
         tokens, _ = self.connector(features)
         return BaseModelOutputWithPooling(last_hidden_state=features.tokens, pooler_output=tokens)
@@ -190,7 +197,11 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
             "use_cache": use_cache,
             **kwargs,
         }
-        if isinstance(logits_to_keep, Tensor) and logits_to_keep.dtype == torch.bool and logits_to_keep.ndim == 2:
+        if (
+            isinstance(logits_to_keep, Tensor)
+            and logits_to_keep.dtype == torch.bool
+            and logits_to_keep.ndim == 2
+        ):
             output = logits_at(self.language, logits_to_keep, labels=None, **arguments)
         else:
             output = self.language(labels=labels, logits_to_keep=logits_to_keep, **arguments)
@@ -232,7 +243,7 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         batch, tokens = inputs_embeds.shape[:2]
         return torch.ones(batch, past + tokens, dtype=torch.long, device=inputs_embeds.device)
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
         past_key_values: Any = None,
@@ -240,20 +251,31 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Pictures enter with the prompt, and again only where there is no cache."""
-        pictures = {key: kwargs.pop(key, None) for key in ("pixel_values", "vision_features", "mm_encoder_outputs")}
+        pictures = {
+            key: kwargs.pop(key, None) for key in ("pixel_values", "vision_features", "mm_encoder_outputs")
+        }
         kwargs.pop("layout", None)
-        inputs = super().prepare_inputs_for_generation(
-            input_ids, past_key_values=past_key_values, is_first_iteration=is_first_iteration, **kwargs
+        inputs = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids,  # type: ignore[arg-type]
+            past_key_values=past_key_values,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
         )
         if is_first_iteration or not kwargs.get("use_cache", True):
             inputs.update({key: value for key, value in pictures.items() if value is not None})
         return inputs
 
-    def _expand_inputs_for_generation(
-        self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Tensor | None = None, **kwargs: Any
+    def _expand_inputs_for_generation(  # type: ignore[override]
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Beams and samples: each row's visual tokens are computed once and repeated with the row."""
-        pictures = {key: kwargs.pop(key, None) for key in ("pixel_values", "vision_features", "mm_encoder_outputs")}
+        pictures = {
+            key: kwargs.pop(key, None) for key in ("pixel_values", "vision_features", "mm_encoder_outputs")
+        }
         layout = kwargs.pop("layout", None)
         if expand_size > 1 and input_ids is not None:
             tokens = self._image_tokens(*pictures.values())
@@ -263,9 +285,11 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 output = BaseModelOutputWithPooling(pooler_output=torch.cat(repeated))
                 pictures = {"mm_encoder_outputs": {"image": output}}
             layout = layout.repeat_interleave(expand_size) if layout is not None else None
-        input_ids, kwargs = super()._expand_inputs_for_generation(
-            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **kwargs
+        input_ids, kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc, assignment]
+            expand_size=expand_size,
+            is_encoder_decoder=is_encoder_decoder,
+            input_ids=input_ids,  # type: ignore[arg-type]
+            **kwargs,
         )
         extra = {**pictures, "layout": layout}
         return input_ids, {**kwargs, **{key: value for key, value in extra.items() if value is not None}}
-

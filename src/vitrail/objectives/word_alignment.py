@@ -9,18 +9,19 @@ Language-Image Pre-Training", arXiv 2111.07783), one word finding the one token 
 where a_jw are the words of text j weighted by their rarity in the batch (log of pictures over texts with w),
 normalised to one. Three terms:
 
-- ``words``: −Σ_w a_iw log softmax_w(m(i, w)/τ), each picture against the vocabulary of the batch;
+- ``words``: −Σ_w a_iw log softmax_w(m(i, w)/τ), each picture against the words of the batch;
 - ``pairs``: the symmetric contrastive loss on s(i, j)/τ over the batch;
-- ``norm``: the relative distance of the tokens' length from that of the words, squared, so that the language model meets
-  vectors of a size that it knows.
+- ``norm``: the relative distance of the tokens' length from that of the words, squared, so that the language
+  model meets vectors of a size that it knows.
 
-Only tower and connector run, so a step costs little, and with stored features next to nothing. Deviation from FILIP: the
-text side is frozen, text tokens are not contextual, and the vocabulary term is added.
+Only tower and connector run, so a step costs little, and with stored features next to nothing. Deviation from
+FILIP: the text side is frozen, text tokens are not contextual, and the vocabulary term is added.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +86,9 @@ class WordAlignment(Objective):
         bag = -(weights * F.log_softmax(similarity * scale, dim=-1)).sum()
         scores = similarity @ weights.T * scale
         own = torch.arange(count, device=scores.device)
-        pairs = (F.cross_entropy(scores, own, reduction="sum") + F.cross_entropy(scores.T, own, reduction="sum")) / 2
+        pairs = (
+            F.cross_entropy(scores, own, reduction="sum") + F.cross_entropy(scores.T, own, reduction="sum")
+        ) / 2
         usual = words.norm(dim=-1).mean()
         norm = (tokens.norm(dim=-1) / usual - 1).square().mean() * count
         return Loss(
@@ -98,7 +101,7 @@ class WordAlignment(Objective):
     @torch.no_grad()
     def _word_table(model: nn.Module) -> tuple[Tensor, int]:
         """The word embeddings, detached, and the id of the token that ends a turn (it is no word)."""
-        inner = unwrapped(model)
+        inner: Any = unwrapped(model)
         table = inner.get_input_embeddings().weight.detach().float()
         end = inner.generation_config.eos_token_id if inner.generation_config is not None else None
         end = end[0] if isinstance(end, list) else end
@@ -125,7 +128,9 @@ def word_weights(
 
 
 def best_match(
-    tokens: Float[Tensor, "total hidden"], per_row: Int[Tensor, "rows"], words: Float[Tensor, "vocabulary hidden"]
+    tokens: Float[Tensor, "total hidden"],
+    per_row: Int[Tensor, "rows"],
+    words: Float[Tensor, "vocabulary hidden"],
 ) -> Float[Tensor, "rows vocabulary"]:
     """For each row and word the highest cosine over the row's tokens (tokens of row 0 first); −1 for a row without."""
     cosine = F.normalize(tokens, dim=-1) @ F.normalize(words, dim=-1).T

@@ -122,7 +122,8 @@ class LineProgress:
         self._say(text)
 
     def end(self, stage: str) -> None:
-        """Nothing more to say."""
+        """Later notes belong to no stage."""
+        self._name = ""
 
     def _say(self, text: str) -> None:
         print(f"{self._name}: {text}" if self._name else text, file=self.stream, flush=True)

@@ -36,7 +36,9 @@ def test_contract(name):
     torch.testing.assert_close(alone, tokens[int(lengths[0]) : int(lengths[:2].sum())])
     tokens.square().mean().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in connector.parameters())
-    half, _ = connector.to(torch.bfloat16)(Features(features.tokens.bfloat16(), features.lengths, features.coords))
+    half, _ = connector.to(torch.bfloat16)(
+        Features(features.tokens.bfloat16(), features.lengths, features.coords)
+    )
     assert torch.isfinite(half.float()).all()
 
 
@@ -67,7 +69,7 @@ def test_mlp_is_the_equation():
 
 
 def test_settings_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="cell_embedding needs connector.pool"):
+    with pytest.raises(ValueError, match=r"cell_embedding needs connector\.pool"):
         MLPConnector(MLPConnector.Config(pool=None), tower_width=8, hidden_size=4)
     with pytest.raises(ValueError, match="no connector is called 'mpl'; did you mean 'mlp'"):
         build_connector({"name": "mpl"}, tower_width=8, hidden_size=4)

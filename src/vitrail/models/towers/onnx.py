@@ -37,13 +37,17 @@ class OnnxTower:
     ImportError names the extra when onnx, onnxscript or onnxruntime is missing. ``threads`` is the number of cores.
     """
 
-    def __init__(self, tower: Tower, fingerprint: str, *, cache: Path | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, tower: Tower, fingerprint: str, *, cache: Path | None = None, threads: int | None = None
+    ) -> None:
         try:
             import onnx  # noqa: F401
             import onnxruntime
             import onnxscript  # noqa: F401
         except ImportError as error:
-            raise ImportError(f"towers through ONNX Runtime need {error.name}: pip install 'vitrail[onnx]'") from None
+            raise ImportError(
+                f"towers through ONNX Runtime need {error.name}: pip install 'vitrail[onnx]'"
+            ) from None
         folder = FolderCache(cache).get_or_make(
             key("onnx-tower", fingerprint, torch.__version__, onnxruntime.__version__),
             lambda place: export(tower, place / "tower.onnx"),
@@ -54,9 +58,13 @@ class OnnxTower:
             folder / "tower.onnx", options, providers=["CPUExecutionProvider"]
         )
 
-    def __call__(self, pixel_values: Float[np.ndarray, "images 3 height width"]) -> Float[np.ndarray, "images count dim"]:
+    def __call__(
+        self, pixel_values: Float[np.ndarray, "images 3 height width"]
+    ) -> Float[np.ndarray, "images count dim"]:
         """Features of a batch of pictures, float32."""
-        return self._session.run(None, {"pixel_values": np.ascontiguousarray(pixel_values, dtype=np.float32)})[0]
+        return self._session.run(
+            None, {"pixel_values": np.ascontiguousarray(pixel_values, dtype=np.float32)}
+        )[0]
 
 
 def export(tower: Tower, path: Path) -> None:
@@ -84,4 +92,6 @@ def export(tower: Tower, path: Path) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     difference = float(np.abs(session.run(None, {"pixel_values": pixels.numpy()})[0] - expected).max())
     if difference > _TOLERANCE * float(np.abs(expected).max()):
-        raise ValueError(f"the exported tower differs from the original by {difference:.2g}; use runtime='torch'")
+        raise ValueError(
+            f"the exported tower differs from the original by {difference:.2g}; use runtime='torch'"
+        )

@@ -25,7 +25,12 @@ class Tower(nn.Module):
     """
 
     Config: ClassVar[type[ComponentConfig]]
+    config: Any
     width: int
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values, without what is at its default."""
+        return self.config.model_dump(exclude_defaults=True)
 
     def grid(self, width: int, height: int) -> tuple[int, int]:
         """Rows and columns of tokens for a picture of ``width`` × ``height`` pixels."""
