@@ -1,6 +1,7 @@
 """A training step as a share of what this machine's matrix products reach. Prints JSON.
 
     python benchmarks/step.py [--modes frozen lora full] [--shapes 8x45 8x128] [--threads 2] [--repeats 7]
+                              [--give-memory-back]
 
 The model has SmolLM2-135M's shape (width 576, 30 layers, vocabulary 49,152) and random weights; ``labelled`` tokens a
 row get logits, as in training on answers. Modes: ``frozen`` (the language model is frozen, the inputs get gradients,
@@ -13,13 +14,15 @@ bound of how busy the multipliers are.
 
 ``peak``: the best of many products of this model's own layer shapes and of a large square one, whichever is faster.
 Peak and step are measured in turns, because other work on the machine comes and goes; the best of each is compared,
-and the median of the shares of the turns stands beside it.
+and the median of the shares of the turns stands beside it. ``page_faults``: pages mapped anew in a step; as in
+training, freed memory stays with the process unless ``--give-memory-back`` is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -31,6 +34,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitrail.objectives.next_token import NextToken
+from vitrail.training.memory import keep_freed_memory
 from vitrail.training.optimiser import parameter_groups
 from vitrail.training.selection import select_parameters
 from vitrail.training.stages import StageConfig
@@ -133,6 +137,10 @@ def measure(mode: str, rows: int, tokens: int, options: argparse.Namespace) -> d
     gflop = (counter.get_total_flops() + attention_flops(options.layers, rows, tokens)) / 1e9
     step()
     dtype = torch.bfloat16 if half else torch.float32
+    step()
+    faults = page_faults()
+    step()
+    faults = page_faults() - faults
     peaks, times = [], []
     for _ in range(options.repeats):
         peaks.append(peak_gflops(rows * tokens, dtype))
@@ -145,11 +153,16 @@ def measure(mode: str, rows: int, tokens: int, options: argparse.Namespace) -> d
         "trained": sum(p.numel() for group in groups for p in group["params"]),
         "gflop": round(gflop, 1),
         "best_s": round(min(times), 3),
+        "page_faults": faults,
         "gflops": round(max(rates), 1),
         "peak_gflops": round(max(peaks), 1),
         "share_of_peak": round(max(rates) / max(peaks), 3),
         "median_share": round(statistics.median(r / p for r, p in zip(rates, peaks, strict=True)), 3),
     }
+
+
+def page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -169,7 +182,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--give-memory-back", action="store_true", help="the allocator's own way")
     options = parser.parse_args()
+    if not options.give_memory_back:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     results = []
     for shape in options.shapes:

@@ -23,6 +23,8 @@ exit codes: 0 done, 1 failed, 2 wrong command line, recipe or data, 130 stopped 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code."""
+    # Small matrices in numpy (sprites) get slower by a pool of spinning threads. torch has threads of its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or bool(os.environ.get("VITRAIL_DEBUG"))
     words = [word for word in words if word != "--debug"]

@@ -58,34 +58,27 @@ def _from_parts(model: Model, seed: int) -> Bundle:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from vitrail.models.bundle import Bundle
-    from vitrail.models.processing import make_processor
-    from vitrail.models.testbeds.small import grow_vocabulary
-    from vitrail.models.vlm import VitrailForConditionalGeneration, build_connector
+    from vitrail.models.joining import join
 
     assert model.tower is not None and model.connector is not None and model.language is not None
     name = model.language.name
     language = AutoModelForCausalLM.from_pretrained(
         name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     connector = _connector(model)
     assert connector is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tower = _build_tower(model)
-        grid = build_connector(connector, tower.width, language.config.hidden_size).grid(*tower.grid(0, 0))
-        processor = make_processor(tokenizer, tower.image_processor(), grid)
-        grow_vocabulary(language, len(tokenizer))
-        torch.manual_seed(seed)
-        vlm = VitrailForConditionalGeneration.from_parts(
-            tower=tower,
-            tower_name=model.tower.name,
-            connector=connector,
-            language=language,
-            image_token_id=processor.image_token_id,
-        )
-    return Bundle.of(vlm.eval(), processor, name=name)
+    return join(
+        tower=tower,
+        tower_name=model.tower.name,
+        language=language,
+        tokenizer=AutoTokenizer.from_pretrained(name, trust_remote_code=False),
+        connector=connector,
+        seed=seed,
+        name=name,
+    )
 
 
 def _connector(model: Model) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +83,29 @@ def prepare_pictures(bundle: Bundle, pictures: list[Any], what: str, progress: P
     if prepare is None or not pictures:
         return
     progress.note(f"{what}: features of {len(pictures):,} pictures from the frozen tower")
-    fresh = prepare(pictures)
+    fresh = prepare(pictures, _every_few_seconds(progress, f"{what}: features"))
     progress.note(f"{what}: {fresh:,} computed, {len(pictures) - fresh:,} from the cache")
+
+
+def _every_few_seconds(progress: Progress, what: str, seconds: float = 5.0) -> Callable[[int, int], None]:
+    """A counter for long work that leaves a line only now and then."""
+    last = time.monotonic()
+
+    def report(done: int, of: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            progress.note(f"{what}: {done:,} of {of:,}")
+
+    return report
 
 
 def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> EncodedRecords:
     data = recipe.data[name]
     source = open_data(recipe, name, "conversations")
     policy = data.on_error if isinstance(data, File) else "raise"
-    records = EncodedRecords(source, bundle.encoder, policy)
+    progress.note(f"{name}: reading {len(source):,} records")
+    records = EncodedRecords(source, bundle.encoder, policy, _every_few_seconds(progress, name))
     note = f"{name}: {len(records):,} records, {sum(records.lengths):,} tokens"
     if records.set_aside:
         number, reason = next(iter(records.set_aside.items()))

