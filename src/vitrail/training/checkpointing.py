@@ -95,7 +95,7 @@ class CheckpointingTrainer(transformers.Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         place = Path(resume_from_checkpoint)
         checkpoints.load_trained(place / "trained.safetensors", self.joint.model, self.selection)
-        pass
+        checkpoints.load_objective(place / "objective.safetensors", self.joint.objective)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
