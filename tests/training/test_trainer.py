@@ -175,6 +175,13 @@ def test_a_finished_stage_is_not_run_again_and_gives_its_weights(tmp_path):
         assert torch.equal(one, other), name
 
 
+def test_checkpoints_left_behind_by_a_kill_after_the_end_are_cleared(tmp_path):
+    run(tmp_path / "s")
+    (tmp_path / "s" / "checkpoint-2").mkdir()
+    assert run(tmp_path / "s")[0].already_done
+    assert not list((tmp_path / "s").glob("checkpoint-*"))
+
+
 def test_another_stage_in_the_same_folder_is_refused(tmp_path):
     run(tmp_path / "s")
     with pytest.raises(ValueError, match=r"begun with learning_rate=0.01, now it is 0.5"):
