@@ -74,7 +74,10 @@ def test_sampling_expands_pictures(nano):
     assert sampled.shape == (4, 6)
 
 
-def test_padding_sides_agree(nano):
+@pytest.mark.parametrize("language", ["llama", "gpt2"])
+def test_padding_sides_agree(language):
+    """gpt2 has learned absolute positions: they must be counted from the first token, not from the padding."""
+    nano = nano_testbed.build(language=language)
     left, encoded = batch_of(nano, *CHATS, side="left")
     right, _ = batch_of(nano, *CHATS, side="right")
     with torch.no_grad():

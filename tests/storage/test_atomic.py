@@ -23,6 +23,16 @@ def test_files_replace_what_was_there(tmp_path):
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
 
+def test_who_reads_the_old_file_reads_it_to_the_end(tmp_path):
+    """The new content comes as another file in the old one's place, never written over it."""
+    target = tmp_path / "file"
+    atomic.write_bytes(target, b"old content")
+    with open(target, "rb") as reader:
+        atomic.write_bytes(target, b"new")
+        assert reader.read() == b"old content"
+    assert target.read_bytes() == b"new"
+
+
 def test_an_error_leaves_the_old_file(tmp_path):
     target = tmp_path / "file"
     atomic.write_bytes(target, b"old")
