@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import transformers
 
+import families
 from vitrail.models import anatomy
 from vitrail.models.testbeds import nano as nano_testbed
-
-LLAMA = {
-    "vocab_size": 200,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
 
 
 def test_parts_of_our_model(fresh_nano):
@@ -43,23 +35,10 @@ def test_parts_through_peft():
 
 
 def test_parts_of_a_llava_and_of_a_plain_language_model():
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": 16,
-        "patch_size": 4,
-    }
-    config = transformers.LlavaConfig(
-        vision_config=transformers.CLIPVisionConfig(**vision),
-        text_config=transformers.LlamaConfig(**LLAMA),
-        image_token_index=150,
-    )
-    llava = transformers.LlavaForConditionalGeneration(config)
+    llava, _ = families.llava()
     assert anatomy.part(llava, "connector") is llava.model.multi_modal_projector
     assert anatomy.part(llava, "language.layers") is llava.model.language_model.layers
-    plain = anatomy.parts(transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)))
+    plain = anatomy.parts(families.llama())
     assert "tower" not in plain and "language.layers" in plain
 
 

@@ -1,48 +1,21 @@
 import pytest
 import torch
 import torch.nn.functional as F
-import transformers as T
 
+import families
 from conftest import chat
 from vitrail.models.layout import Layout
 from vitrail.objectives.next_token import NextToken
 
-LLAMA = {
-    "vocab_size": 200,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
-VISION = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "image_size": 16,
-    "patch_size": 4,
-}
-
 
 def llama():
     torch.manual_seed(0)
-    return T.LlamaForCausalLM._from_config(T.LlamaConfig(**LLAMA), attn_implementation="sdpa")
+    return families.llama()
 
 
 def llava():
     torch.manual_seed(0)
-    vision = T.CLIPVisionConfig(**VISION, projection_dim=32)
-    config = T.LlavaConfig(
-        vision_config=vision,
-        text_config=T.LlamaConfig(**LLAMA),
-        image_token_index=150,
-        vision_feature_layer=-1,
-    )
-    return T.LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    return families.llava()[0]
 
 
 def batch(images: bool = False):
