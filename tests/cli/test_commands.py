@@ -198,7 +198,7 @@ def test_report_again(place, run, tmp_path):
 def test_recipes(run, tmp_path):
     assert "quickstart" in run("recipe", "list")[1]
     names = [one["name"] for one in json.loads(run("recipe", "list", "--json")[1])]
-    assert names == ["nano", "own-data", "quickstart", "tune"]
+    assert names == ["llava-1.5-7b-lora", "nano", "own-data", "quickstart", "qwen2.5-vl-7b-lora", "tune"]
     shown = run("recipe", "show", "nano", "seed=7", "--json")[1]
     assert json.loads(shown)["seed"] == 7
     assert run("recipe", "show", "nano", "--source")[1].startswith("# ")
@@ -212,7 +212,7 @@ def test_data(place, run, tmp_path):
     bad = tmp_path / "bad.jsonl"
     bad.write_text((place / "chats.jsonl").read_text() + '{"messages": 3}\n')
     code, out, _ = run("data", "check", bad, "--json")
-    assert code == 2 and json.loads(out)["set_aside"][0]["line"] == 17
+    assert code == 1 and json.loads(out)["set_aside"][0]["line"] == 17
     counts = json.loads(run("data", "stats", place / "questions.jsonl", "--json")[1])
     assert counts["records"] == counts["multiple_choice"] == 8 and counts["roles"] == {"user": 8}
     code, out, _ = run("data", "look", place / "chats.jsonl", "--out", tmp_path / "look.html", "-n", 3)

@@ -107,7 +107,7 @@ def test_a_planted_model_scores_what_it_was_planted_with(planted, tmp_path):
     assert header["run"] == {
         "batch_size": 16,
         "share_prompt": False,
-        "reason": "its forward takes no 'past_key_values'",
+        "reason": "its forward takes no cache of keys and values",
     }
 
 

@@ -159,7 +159,7 @@ def test_a_model_with_windows_is_scored_the_plain_way_and_says_so():
             T.Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=4, max_window_layers=1),
             "sliding_attention",
         ),
-        (T.MambaConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1), "past_key_values|recurrent"),
+        (T.MambaConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1), "recurrent"),
     ],
     ids=["mistral", "qwen2", "mamba"],
 )

@@ -91,7 +91,7 @@ def test_a_template_without_a_place_for_pictures_is_refused(nano):
     encoder = ChatEncoder(
         nano.tokenizer,
         image_token_id=nano.encoder.image_token_id,
-        token_coords=nano.encoder.token_coords,
+        planner=nano.encoder.planner,
         chat_template=template,
     )
     with pytest.raises(ValueError, match=r"wrote 0 image placeholders .* for 1 pictures"):
@@ -100,13 +100,14 @@ def test_a_template_without_a_place_for_pictures_is_refused(nano):
 
 def test_sizes_are_read_from_the_picture_where_the_record_has_none(nano):
     seen = []
-
-    def coords(width, height):
-        seen.append((width, height))
-        return nano.processor.token_coords(width, height)
-
     encoder = nano.processor.encoder()
-    encoder.token_coords = coords
+    planner = encoder.planner
+
+    def noted(width, height):
+        seen.append((width, height))
+        return planner(width, height)
+
+    encoder.planner = noted
     bare = picture(size=(40, 20)).model_copy(update={"width": None, "height": None})
     encoder.encode(Chat(messages=[{"role": "user", "content": [bare]}]))
     assert seen == [(40, 20)]

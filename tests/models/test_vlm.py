@@ -216,13 +216,6 @@ def test_lora_trains_merges_and_reloads(fresh_nano, tmp_path):
         torch.testing.assert_close(again.merge_and_unload()(**batch).logits, expected, atol=1e-5, rtol=0)
 
 
-def test_a_batch_without_pictures_reaches_the_connector_with_weight_zero(fresh_nano):
-    encoded = [fresh_nano.encoder.encode(chat("hello", "good day", images=0))]
-    fresh_nano.model.train()(**fresh_nano.collator()(encoded)).loss.backward()
-    gradients = [p.grad for p in fresh_nano.model.connector.parameters()]
-    assert all(g is not None and not g.any() for g in gradients)
-
-
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision_runs(fresh_nano, precision):
     model = fresh_nano.model.to(precision)

@@ -1,7 +1,11 @@
+import copy
+
 import pytest
 
-from conftest import chat
-from vitrail.data.records import Document, Message
+from conftest import chat, picture
+from vitrail.data.readers import convert, open_source
+from vitrail.data.readers.convert import TARGETS
+from vitrail.data.records import Chat, Choices, Document, Message, Region, Text
 from vitrail.data.sources import ListSource
 from vitrail.recipes import datasets
 from vitrail.recipes.datasets import EncodedRecords
@@ -51,3 +55,93 @@ def test_what_cannot_be_trained_on(nano, bad, said):
     assert records.fingerprint != EncodedRecords(source(*GOOD[:2]), nano.encoder).fingerprint
     with pytest.raises(ValueError, match="no record to train on"):
         EncodedRecords(source(bad), nano.encoder, "set_aside")
+
+
+ROUNDS = Chat(
+    id="rounds",
+    messages=[
+        turn
+        for n in range(4)
+        for turn in (
+            Message(role="user", content=(picture(n), Text(text=f"and {n}?"))),
+            Message(role="assistant", content="a cat and a dog " * 3),
+        )
+    ],
+)
+
+
+def test_a_record_that_is_too_long_is_refused_dropped_or_loses_whole_turns(nano):
+    whole = EncodedRecords(source(ROUNDS, GOOD[0]), nano.encoder)
+    two_rounds = EncodedRecords(
+        source(ROUNDS.model_copy(update={"messages": ROUNDS.messages[:4]})), nano.encoder
+    )
+    limit = two_rounds.lengths[0]
+    assert whole.lengths[0] > limit > whole.lengths[1]
+    with pytest.raises(ValueError, match=rf"record 0 of mine: it has {whole.lengths[0]} tokens, more than"):
+        EncodedRecords(source(ROUNDS, GOOD[0]), nano.encoder, max_length=limit)
+    dropped = EncodedRecords(source(ROUNDS, GOOD[0]), nano.encoder, too_long="drop", max_length=limit)
+    assert dropped.counts == {"used": 1, "set_aside": 1, "too_long": 1, "cut": 0, "turns_cut": 0}
+    assert "1 set aside, 1 of them too long (record 0: it has" in dropped.sentence()
+    by_on_error = EncodedRecords(source(ROUNDS, GOOD[0]), nano.encoder, "set_aside", max_length=limit)
+    assert by_on_error.counts == dropped.counts
+    for slack, kept in ((0, 4), (1, 4), (-1, 2)):
+        cut = EncodedRecords(
+            source(ROUNDS, GOOD[0]), nano.encoder, too_long="cut_turns", max_length=limit + slack
+        )
+        assert cut.counts == {"used": 2, "set_aside": 0, "too_long": 0, "cut": 1, "turns_cut": 8 - kept}
+        shorter = EncodedRecords(
+            source(ROUNDS.model_copy(update={"messages": ROUNDS.messages[:kept]})), nano.encoder
+        )
+        assert (cut[0].input_ids == shorter[0].input_ids).all() and cut[0].images == shorter[0].images
+        assert cut.fingerprint != whole.fingerprint
+    assert f"1 cut by 6 turns to {limit - 1} tokens" in cut.sentence()
+
+
+def test_what_cannot_be_cut_is_counted_as_too_long(nano):
+    worse = (Message(role="assistant", content="no"),)
+    preferred = ROUNDS.model_copy(update={"rejected": worse})
+    options = {
+        "too_long": "cut_turns",
+        "max_length": EncodedRecords(source(GOOD[0]), nano.encoder).lengths[0],
+    }
+    records = EncodedRecords(source(GOOD[0], preferred, ROUNDS, GOOD[3]), nano.encoder, **options)
+    assert records.counts == {"used": 1, "set_aside": 3, "too_long": 3, "cut": 0, "turns_cut": 0}
+    assert "preference cannot be cut" in records.set_aside[1] and "its first answer" in records.set_aside[2]
+
+
+def test_the_limit_of_the_encoder_holds_and_stays(nano):
+    encoder = copy.copy(nano.encoder)
+    encoder.max_length = EncodedRecords(source(*GOOD), nano.encoder).lengths[1]
+    records = EncodedRecords(source(*GOOD), encoder, "set_aside")
+    assert list(records.set_aside) == [2, 3] and encoder.max_length is not None
+
+
+def test_boxes_and_right_options_are_learnt_as_text(nano):
+    size = (picture(0).open().size[0] / 4, picture(0).open().size[1] / 2)
+    boxed = Chat(
+        messages=(
+            Message(role="user", content=(picture(0), Text(text="where?"))),
+            Message(role="assistant", content=(Text(text="a cat "), Region(box=(0, 0, *size)))),
+        )
+    )
+    words = Chat(messages=(boxed.messages[0], Message(role="assistant", content="a cat [(0,0),(250,500)]")))
+    question = GOOD[0].model_copy(
+        update={"messages": GOOD[0].messages[:1], "choices": Choices(options=("a dog", "a cat"), answer=1)}
+    )
+    records = EncodedRecords(source(boxed, words, question, GOOD[0]), nano.encoder)
+    assert (records[0].input_ids == records[1].input_ids).all()
+    assert (records[2].input_ids == records[3].input_ids).all()
+    elsewhere = Message(role="assistant", content=(Region(box=(0, 0, 1, 1), image=1),))
+    lost = boxed.model_copy(update={"messages": (GOOD[0].messages[0], elsewhere)})
+    with pytest.raises(ValueError, match="is in picture 1, but the record has 1"):
+        EncodedRecords(source(lost), nano.encoder)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_files_of_every_format_train_alike(nano, tmp_path, to):
+    out = tmp_path / {"datasets": "folder", "webdataset": "rows.tar", "llava": "rows.json"}.get(to, "rows")
+    convert(GOOD, out, to)
+    records = EncodedRecords(open_source(out), nano.encoder)
+    wanted = EncodedRecords(source(*GOOD), nano.encoder)
+    assert all((records[i].input_ids == wanted[i].input_ids).all() for i in range(4))
+    assert all((records[i].labels == wanted[i].labels).all() for i in range(4))

@@ -1,11 +1,13 @@
 import pytest
+import torch
 
 from conftest import chat
 from vitrail.data.readers import write_jsonl
 from vitrail.models import anatomy
-from vitrail.recipes import assembly, loading
-from vitrail.recipes.costs import language_cost
-from vitrail.recipes.plan import plan, sample_lengths
+from vitrail.recipes import assembly, loading, shapes
+from vitrail.recipes.costs import Batch, LiveBytes, language_bytes, language_flops
+from vitrail.recipes.lengths import sample
+from vitrail.recipes.plan import plan
 
 
 @pytest.fixture
@@ -53,29 +55,72 @@ def test_lengths_are_near_the_truth(recipe):
 
     source = open_source(recipe.data["train"].path)
     bundle = assembly.build(recipe.model)
-    true = sum(bundle.encoder.encode(record).length for record in source) / len(source)
-    assert sample_lengths(source, 4).tokens == pytest.approx(true, rel=0.5)
+    true = [bundle.encoder.encode(record).length for record in source]
+    estimated = sample(source, bundle.encoder.planner).lengths
+    assert estimated.tokens == pytest.approx(sum(true) / len(true), rel=0.5) and not estimated.exact
+    exact = sample(source, bundle.encoder.planner, bundle.encoder.encode).lengths
+    assert (exact.tokens, exact.longest, exact.exact) == (sum(true) / len(true), max(true), True)
+    bounded = sample(source, bundle.encoder.planner, bundle.encoder.encode, 2 * max(true)).lengths
+    assert bounded.longest == 2 * max(true) and bounded.most_labelled == 2 * exact.most_labelled
+    with pytest.raises(ValueError, match="more than max_length=3"):
+        sample(source, bundle.encoder.planner, bundle.encoder.encode, 3)
 
 
 def test_operations_of_the_language_model_by_hand():
     from vitrail.recipes.schema import Model
 
-    model = assembly.on_meta(Model(testbed="nano"))
+    model = shapes.on_meta(Model(testbed="nano"))
     batch, tokens, labelled = 3, 20, 7
     width, inner, vocabulary = 64, 128, model.config.get_text_config().vocab_size
     layer = width * width * 2 + width * (width // 2) * 2 + 3 * width * inner  # q o, k v, gate up down
-    linear = 2 * batch * tokens * 2 * layer + 2 * labelled * width * vocabulary
+    blocks = 2 * batch * tokens * 2 * layer
+    linear = blocks + 2 * labelled * width * vocabulary
     attention = 2 * 2 * 2 * batch * tokens**2 * width  # two products in two layers
     model.requires_grad_(False)
-    forward = language_cost(model, batch, tokens, labelled, inputs_need_gradients=False)
-    frozen = language_cost(model, batch, tokens, labelled, inputs_need_gradients=True)
+    inputs = Batch(batch, tokens, labelled, inputs_need_gradients=True)
+    forward = language_flops(model, Batch(batch, tokens, labelled))
+    frozen = language_flops(model, inputs)
+    again = language_flops(model, inputs, checkpointing=True)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("language."))
-    full = language_cost(model, batch, tokens, labelled, inputs_need_gradients=True)
-    assert forward.flops == linear + attention and forward.activation_bytes == 0
-    assert frozen.flops == 2 * linear + 3 * attention  # gradients of inputs; both factors in attention
-    assert full.flops == 3 * linear + 3 * attention
-    assert 0 < frozen.activation_bytes < full.activation_bytes
+    full = language_flops(model, inputs)
+    assert forward == linear + attention
+    assert frozen == 2 * linear + 3 * attention  # gradients of inputs; both factors in attention
+    assert again == frozen + blocks + attention
+    assert full == 3 * linear + 3 * attention
+
+
+def test_live_bytes_by_hand():
+    weight = torch.zeros(8, 8, requires_grad=True)
+    with LiveBytes([weight]) as live:
+        first = torch.zeros(4, 8)  # 128 bytes
+        second = first @ weight.T  # 128, and backward needs the first
+        del first
+        third = second.view(8, 4)  # no memory of its own
+        assert live.alive == live.peak == 256
+        del second, third
+    assert (live.alive, live.peak) == (0, 256)
+
+
+@pytest.mark.parametrize("blocks", [4, 9])
+def test_a_stack_is_continued_to_its_length(blocks, monkeypatch):
+    """From two and three blocks, as the whole measured at once; with checkpointing a block keeps little."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "vocab_size": 100}
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=blocks, **sizes))
+    model.requires_grad_(False)
+    batch = Batch(2, 48, 20, inputs_need_gradients=True)
+
+    def figures():
+        kept = [language_bytes(model, batch, checkpointing=checkpointing) for checkpointing in (False, True)]
+        return [*kept, language_flops(model, batch)]
+
+    continued = figures()
+    monkeypatch.setattr("vitrail.recipes.costs.MEASURED_BLOCKS", (98, 99))
+    assert figures() == pytest.approx(continued, rel=0.02)
+    assert continued[1] < continued[0] / 2
 
 
 def test_a_part_that_is_not_there(recipe):

@@ -33,6 +33,9 @@ def data(tmp_path_factory):
     chats = [chat(*turns, seed=i, id=f"c{i}") for i in range(24)]
     write_jsonl(chats, folder / "train.jsonl", images="inline")
     write_jsonl([question(i) for i in range(12)], folder / "questions.jsonl", images="inline")
+    write_jsonl(
+        [chat("what is it?", id=f"u{i}") for i in range(12)], folder / "unanswered.jsonl", images="inline"
+    )
     return folder
 
 
@@ -44,6 +47,7 @@ def recipe(data, **fields):
             "data": {
                 "train": {"kind": "file", "path": str(data / "train.jsonl")},
                 "questions": {"kind": "file", "path": str(data / "questions.jsonl")},
+                "unanswered": {"kind": "file", "path": str(data / "unanswered.jsonl")},
             },
             "stages": [
                 {"name": "align", "objective": "word_alignment", "max_steps": 4, "batch_size": 8},
@@ -200,9 +204,11 @@ def test_a_ready_model_without_stages(data, finished, tmp_path):
     [
         (["stages.0.trains=[conector]"], "did you mean 'connector'"),
         (["data.train.path=nowhere.jsonl"], "data.train: there is no file nowhere.jsonl"),
+        (["stages.tune.trains=[connector]"], "model.lora: no stage trains the adapters; add 'language.lora'"),
+        (["model.lora.save=both"], r"model.lora.save: stages also train '\S*connector"),
         (["evaluation.0.metric=match"], "metric 'match' needs a text"),
         (["stages=[]", "evaluation.0.conditions=[untrained]"], "there are no stages, so no untrained model"),
-        (["stages.0.data=questions"], "no assistant turn to learn from"),
+        (["stages.0.data=unanswered"], "no assistant turn to learn from"),
     ],
 )
 def test_what_is_wrong_is_said_before_much_is_spent(data, tmp_path, overrides, said):

@@ -101,8 +101,12 @@ def test_equal_content_gives_equal_bytes():
 
 
 def test_an_empty_page_is_a_page():
-    check(Page("empty").html())
-    check(Page("one").section("none") and Page("one").html())
+    html = check(Page("empty").html())
+    assert "<title>empty</title>" in html and "<section" not in html
+    page = Page("one")
+    page.section("nothing in it")
+    html = check(page.html())
+    assert html.count("<section") == 1 and "nothing in it" in html
 
 
 def test_anchors_are_unique():

@@ -121,6 +121,8 @@ def test_a_forked_child_does_not_keep_the_log_locked(tmp_path):
         log.close()
         with JsonlLog(log.path) as again:
             again.append({"step": 2})
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it was there all the time
+        assert read_log(log.path) == [{"step": 1}, {"step": 2}]
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -133,7 +135,9 @@ def test_closing_frees_the_log_whoever_still_has_it_open(tmp_path):
     log.close()
     with JsonlLog(log.path) as again:
         again.append({"step": 2})
+    assert os.fstat(copy).st_size == log.path.stat().st_size  # the copy was open all the time
     os.close(copy)
+    assert read_log(log.path) == [{"step": 1}, {"step": 2}]
 
 
 ORPHAN = """

@@ -1,11 +1,13 @@
-"""Trains a tiny stage, alone or under torchrun. A program, not a test: ``FOLDER BATCH_SIZE [BREAK_AT]``."""
+"""Trains a tiny stage on mixed records, alone or under torchrun. A program, not a test.
+
+``FOLDER BATCH_SIZE BREAK_AT``
+"""
 
 from __future__ import annotations
 
 import sys
 
-from killable_stage import dataset
-
+from conftest import chat
 from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 from vitrail.training.stages import StageConfig
@@ -24,12 +26,22 @@ class Breaks(NextToken):
         return super().forward(model, batch)
 
 
+def dataset(bundle):
+    """Records without pictures, with one, with two; the long ones are text, so some micro-batches have none."""
+    return [
+        bundle.encoder.encode(
+            chat("what is it?" + " hm" * 20 * (i % 3 == 0), "a cat", images=i % 3, seed=i, id=f"r{i}")
+        )
+        for i in range(24)
+    ]
+
+
 def main() -> None:
     folder, batch_size, break_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     bundle = nano.build(seed=0)
     config = StageConfig(
         name="tiny",
-        trains=("connector", "language"),
+        trains=("tower", "connector", "language"),
         max_steps=6,
         batch_size=batch_size,
         accumulation=2,

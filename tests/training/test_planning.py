@@ -1,3 +1,4 @@
+import json
 import random
 
 import numpy as np
@@ -48,6 +49,11 @@ def test_a_plan_is_read_back(tmp_path):
     plan.write(tmp_path / "plan.json")
     assert StagePlan.read(tmp_path / "plan.json") == plan
     assert StagePlan.read(tmp_path / "none.json") is None
+    older = {
+        name: value for name, value in vars(plan).items() if name not in ("busy", "usual_seconds_a_step")
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(older))
+    assert StagePlan.read(tmp_path / "plan.json") == plan
     (tmp_path / "plan.json").write_text('{"steps": 3}')
     with pytest.raises(ValueError, match="is no stage plan"):
         StagePlan.read(tmp_path / "plan.json")

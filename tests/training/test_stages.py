@@ -34,9 +34,9 @@ def test_defaults_make_a_stage():
         ({"objective": "next_tokn"}, "did you mean 'next_token'"),
         (
             {"objective": {"name": "next_token", "zloss": 1}},
-            "zloss: there is no such setting; did you mean 'z_loss'",
+            "zloss: there is no such field; did you mean 'z_loss'",
         ),
-        ({"objective": {"name": "next_token", "z_loss": -1}}, "z_loss: Input should be greater"),
+        ({"objective": {"name": "next_token", "z_loss": -1}}, "z_loss: must be greater"),
         ({"name": "../up"}, "name"),
     ],
 )

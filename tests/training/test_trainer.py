@@ -10,6 +10,7 @@ from conftest import chat
 from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 from vitrail.objectives.objective import Loss, Objective, Sum
+from vitrail.training import measuring, planning
 from vitrail.training.checkpoints import DamagedCheckpoint
 from vitrail.training.selection import select_parameters
 from vitrail.training.stages import StageConfig
@@ -285,17 +286,28 @@ def test_a_time_budget_is_measured_once_and_does_not_change_the_trajectory(tmp_p
     timed = stage(max_steps=4, max_minutes=5)
     result, _ = run(tmp_path / "timed", config=timed)
     assert result.plan.by == "max_steps" and result.plan.seconds_a_step > 0
+    assert result.plan.usual_seconds_a_step >= result.plan.seconds_a_step
     run(tmp_path / "plain")
     assert [r["loss"] for r in rows(tmp_path / "timed")] == [r["loss"] for r in rows(tmp_path / "plain")]
 
 
+def test_a_busy_machine_is_said_and_written_down(tmp_path, monkeypatch):
+    found = measuring.StepTime(best=0.25, usual=0.6, busy=True)
+    monkeypatch.setattr("vitrail.training.loop.StageTrainer.step_time", lambda _: found)
+    listener = Listener()
+    result, _ = run(tmp_path, config=stage(max_steps=4, max_minutes=5), progress=listener)
+    written = json.loads((tmp_path / "plan.json").read_text())
+    assert (written["busy"], written["seconds_a_step"], written["usual_seconds_a_step"]) == (True, 0.25, 0.6)
+    assert any("busy" in note and "0.25 s at best" in note and "0.6 s" in note for note in listener.notes)
+    assert result.plan.expected_seconds == 1.0  # the plan counts on the best
+
+
 def test_a_resumed_stage_reads_its_plan(tmp_path, monkeypatch):
-    config = interrupted(
-        tmp_path / "s", at=5 + 4, max_minutes=5
-    )  # the first five calls are the measurement's
+    measured = 1 + planning.TIMED_STEPS * measuring.ROUNDS
+    config = interrupted(tmp_path / "s", at=measured + 4, max_minutes=5)
     written = (tmp_path / "s" / "plan.json").read_text()
     monkeypatch.setattr(
-        "vitrail.training.loop.StageTrainer.seconds_a_step", lambda _: pytest.fail("measured again")
+        "vitrail.training.loop.StageTrainer.step_time", lambda _: pytest.fail("measured again")
     )
     result, _ = run(tmp_path / "s", config=config)
     assert result.resumed_from == 3
@@ -390,7 +402,7 @@ def test_a_plain_language_model_and_a_llava_train_too(tmp_path):
         num_key_value_heads=2,
     )
     model = T.LlamaForCausalLM(config)
-    collator = Collator(bundle.pad_token_id, lambda images: {})
+    collator = Collator(bundle.pad_token_id, lambda images, counts: {})
     before = model.model.layers[0].mlp.up_proj.weight.detach().clone()
     result = train_stage(
         model, text, collator, NextToken(), stage(trains=("language",)), tmp_path / "s", device="cpu"

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
             "look": Command("an HTML contact sheet of a file or a recipe's data", "data_look"),
             "check": Command("read every record and picture; name what is wrong", "data_check"),
             "stats": Command("counts and sizes", "data_stats"),
+            "convert": Command("write a file in another format or container", "data_convert"),
         },
     ),
     "recipe": Command(

@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import count, duration, octets, print_json, print_table
+from vitrail.cli.own_data import add_own_data, find_recipe
 from vitrail.cli.parsing import add_json, add_overrides, add_threads
 
 STAGE_COLUMNS = (
@@ -25,8 +26,9 @@ STAGE_COLUMNS = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
-    parser.add_argument("recipe", help="a shipped recipe's name, a YAML file, or a run folder")
+    parser.add_argument("recipe", nargs="?", help="a shipped recipe's name, a YAML file, or a run folder")
     add_overrides(parser)
+    add_own_data(parser)
     parser.add_argument("--no-speed", action="store_true", help="do not time this machine; leave times out")
     add_threads(parser)
     add_json(parser)
@@ -34,10 +36,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan the recipe and print the plan."""
-    from vitrail.recipes.loading import load
     from vitrail.recipes.plan import plan
 
-    recipe = load(args.recipe, args.overrides)
+    recipe, _ = find_recipe(args)
     prepare_libraries(args.threads)
     planned = plan(recipe, measure_speed=not args.no_speed)
     if args.json:
@@ -63,7 +64,7 @@ def print_plan(plan: Any) -> None:
     sums = [_trained(sum(stage.trained.values())) for stage in stages]
     rows.append(("all", "", count(plan.parameters), *sums))
     print_table(f"{plan.recipe}: model", columns, rows, right=range(2, len(columns)))
-    if plan.anatomy:
+    if "tokens_an_image" in plan.anatomy:
         print(f"A picture costs {plan.anatomy['tokens_an_image']} tokens in the language model.\n")
     if stages:
         print_table(
@@ -72,6 +73,7 @@ def print_plan(plan: Any) -> None:
             [_stage(stage) for stage in stages],
             right=range(3, 10),
         )
+        _print_memory(stages)
     if plan.evaluation:
         print_table(
             "evaluation",
@@ -87,6 +89,20 @@ def print_plan(plan: Any) -> None:
         f" (matrix products run at {count(plan.flops_a_second)}FLOP/s here)" if plan.flops_a_second else ""
     )
     print(f"in all: {octets(plan.peak_bytes)} of memory at the most{total}{speed}")
+
+
+def _print_memory(stages: Any) -> None:
+    """What each stage's memory holds, and for which record."""
+    kinds = list(stages[0].memory)
+    rows = [
+        (
+            stage.name,
+            *(octets(stage.memory[kind]) for kind in kinds),
+            f"{stage.lengths.longest:.0f} tokens a record",
+        )
+        for stage in stages
+    ]
+    print_table("memory at the most", ("stage", *kinds, "with"), rows, right=range(1, len(kinds) + 1))
 
 
 def _trained(number: int) -> str:

@@ -20,10 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the model's shapes (no weights are read) and print its parts."""
     from vitrail.recipes.anatomy_text import describe
-    from vitrail.recipes.assembly import on_meta
+    from vitrail.recipes.shapes import shapes
 
-    model = on_meta(_model_of(args.model))
-    described = describe(model, layers=args.layers)
+    described = describe(shapes(_model_of(args.model)), layers=args.layers)
     if args.json:
         print_json({"model": args.model, **described})
         return 0
@@ -49,11 +48,57 @@ def _model_of(name: str) -> Any:
 
 
 def print_anatomy(described: dict[str, Any], title: str) -> None:
-    """The table of parts, and in one line how a picture travels."""
+    """The parts and where they are, how pictures become tokens, and what the model can do."""
     from vitrail.recipes.anatomy_text import sentence
 
-    rows = [(part["name"], part["kind"], count(part["parameters"])) for part in described["parts"]]
-    rows.append(("all", "", count(described["parameters"])))
-    print_table(title, ("part", "kind", "parameters"), rows, right=(2,))
+    family, language = described["family"], described["language"]
+    rows = [
+        (part["name"], part["kind"], part["path"], count(part["parameters"])) for part in described["parts"]
+    ]
+    rows.append(("all", described["class"], "", count(described["parameters"])))
+    print_table(
+        f"{title}: {family['about']} ({family['kind']})",
+        ("part", "kind", "at", "parameters"),
+        rows,
+        right=(3,),
+    )
+    print_table("", ("inside", "what"), list(described["places"].items()))
+    kinds = ", ".join(f"{number} {kind}" for kind, number in language.get("kinds", {}).items())
+    print(
+        f"{language['family']}: {language['layers']} layers{f' ({kinds})' if kinds else ''}, "
+        f"width {language['width']}, "
+        f"{language['vocabulary']:,} words; weights {described['dtype']}"
+    )
     if sentence(described):
         print(sentence(described))
+    _print_pictures(described)
+    _print_abilities(described)
+
+
+def _print_pictures(described: dict[str, Any]) -> None:
+    if described.get("placeholder") is not None:
+        print(f"a visual token stands at each placeholder, token {described['placeholder']}")
+    if "pictures_unknown" in described:
+        print(f"what a picture becomes is not known: {described['pictures_unknown']}")
+    if "pictures" in described:
+        print()
+        rows = [(f"{one['width']} × {one['height']}", *_picture(one)) for one in described["pictures"]]
+        print_table("pictures", ("pixels", "tiles", "of", "tokens"), rows, right=(1, 3))
+
+
+def _picture(one: dict[str, Any]) -> tuple[str, str, str]:
+    if "refused" in one:
+        return "–", one["refused"], "–"
+    sizes = ", ".join(f"{width} × {height}" for width, height in one["tile_sizes"])
+    return str(one["tiles"]), sizes, f"{one['tokens']:,}"
+
+
+def _print_abilities(described: dict[str, Any]) -> None:
+    if "can" not in described:
+        return
+    rows = [("positions", described["positions"], "")]
+    rows += [
+        (name.replace("_", " "), "yes" if one["can"] else "no", one["reason"])
+        for name, one in described["can"].items()
+    ]
+    print_table("", ("", "", "because, or how"), rows)

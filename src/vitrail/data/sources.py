@@ -41,16 +41,20 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class BadRow:
-    """One row that cannot be a record: where it stands (``line`` counts from 1), which field, and why."""
+    """One row that cannot be a record: where it stands, which field, and why.
+
+    ``line`` counts from 1; ``word`` says what it counts: lines of a text, rows, samples.
+    """
 
     file: str
     line: int
     field: str
     reason: str
     id: str | None = None
+    word: str = "line"
 
     def __str__(self) -> str:
-        place = f"{self.file}, line {self.line}" + (f", {self.field}" if self.field else "")
+        place = f"{self.file}, {self.word} {self.line}" + (f", {self.field}" if self.field else "")
         return f"{place}: {self.reason}"
 
 

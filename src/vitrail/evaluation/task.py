@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import to_jsonable_python
 
 from vitrail import registry
+from vitrail.settings.component import filled, require_known
 
 
 def _part(seam: str) -> BeforeValidator:
@@ -25,7 +27,8 @@ def _part(seam: str) -> BeforeValidator:
         name = given.pop("name", None)
         if not isinstance(name, str):
             raise ValueError(f"give the {seam} as its name, or with a field 'name'; got {value!r}")
-        return {"name": name, **registry.get(seam, name).Config.model_validate(given).model_dump(mode="json")}
+        require_known(seam, name)
+        return {"name": name, **to_jsonable_python(filled(seam, name, given))}
 
     return BeforeValidator(check)
 

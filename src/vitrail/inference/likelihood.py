@@ -28,6 +28,7 @@ from vitrail.inference.inputs import (
     takes_use_cache,
     text_config,
 )
+from vitrail.models.caching import LIBRARY_NAME, cache_argument, cache_of
 from vitrail.models.encoding import Encoded
 from vitrail.models.logits import logits_at, unwrapped
 
@@ -99,13 +100,15 @@ def prompt_sharing(model: nn.Module) -> Sharing:
     and option would enter it), or with a mask that depends on token types.
     """
     parameters, inner = forward_parameters(model), unwrapped(model)
-    for name in ("past_key_values", "position_ids", "use_cache"):
+    if any(getattr(module, "_is_stateful", False) for module in inner.modules()):
+        return Sharing(False, "it keeps a recurrent state, which padding would enter")
+    if cache_argument(model) is None:
+        return Sharing(False, "its forward takes no cache of keys and values")
+    for name in ("position_ids", "use_cache"):
         if name not in parameters and not (name == "use_cache" and takes_use_cache(model)):
             return Sharing(False, f"its forward takes no {name!r}")
     if "token_type_ids" in parameters:
         return Sharing(False, "its attention mask depends on token types")
-    if any(getattr(module, "_is_stateful", False) for module in inner.modules()):
-        return Sharing(False, "it keeps a recurrent state, which padding would enter")
     text = text_config(inner)
     kinds = set(getattr(text, "layer_types", None) or ())
     if kinds - {"full_attention"}:
@@ -221,7 +224,7 @@ def _shared(
     scores = {(option.row, option.place): [value] for option, value in zip(options, first, strict=True)}
     slices = list(_slices(longer, width, token_budget))
     for number, some in enumerate(slices):
-        cache = output.past_key_values
+        cache = cache_of(output)
         if number < len(slices) - 1:
             cache = copy.deepcopy(cache)
         for option, values in zip(some, _continue(model, cache, some, mask, following), strict=True):
@@ -272,8 +275,8 @@ def _continue(
         input_ids=torch.tensor(ids, device=device),
         attention_mask=torch.cat([mask[rows], present.to(mask.dtype)], dim=1),
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
+        **{cache_argument(model) or LIBRARY_NAME: cache},
     )
     values = _chosen(output.logits, [token for option in options for token in option.ids[1:]])
     return [part.tolist() for part in values.split(lengths.tolist())]

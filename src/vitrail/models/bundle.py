@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ import torch
 
 from vitrail.models.batches import Collator, Pixels, VisionInputs
 from vitrail.models.encoding import ChatEncoder
+from vitrail.models.families.family import Family
+from vitrail.models.families.table import family_of
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Bundle:
     """A model, its processor, and the encoder of chat records that belongs to it.
 
     ``vision`` turns pictures into the model's vision arguments: pixels, unless a frozen tower's features are used.
+    ``family`` is what is told about models of this kind (default: looked up by the model's configuration).
     """
 
     model: Any
@@ -24,11 +27,23 @@ class Bundle:
     encoder: ChatEncoder
     vision: VisionInputs
     name: str = "model"
+    family: Family = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.family is None:
+            self.family = family_of(self.model.config)
 
     @classmethod
     def of(cls, model: Any, processor: Any, *, name: str = "model", max_length: int | None = None) -> Bundle:
-        """A bundle that decodes pictures for every batch."""
-        return cls(model, processor, processor.encoder(max_length), Pixels(processor.image_processor), name)
+        """A bundle that decodes pictures for every batch.
+
+        ``processor`` has a ``tokenizer`` and, for a model that takes pictures, an ``image_processor``. ValueError if it
+        does not fit the model's configuration.
+        """
+        family = family_of(model.config)
+        encoder = encoder_of(family, processor, model.config, max_length)
+        vision = Pixels(getattr(processor, "image_processor", None), family.pixels)
+        return cls(model, processor, encoder, vision, name, family)
 
     @property
     def tokenizer(self) -> Any:
@@ -43,7 +58,9 @@ class Bundle:
 
     def collator(self, padding_side: Literal["left", "right"] = "right") -> Collator:
         """A collator that pads on ``padding_side``."""
-        return Collator(self.pad_token_id, self.vision, padding_side=padding_side)
+        return Collator(
+            self.pad_token_id, self.vision, further=self.family.further, padding_side=padding_side
+        )
 
     def save(self, folder: Path) -> None:
         """Write model and processor into ``folder``, atomically, in the format of transformers."""
@@ -57,3 +74,26 @@ class Bundle:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+
+def encoder_of(family: Family, processor: Any, config: Any, max_length: int | None = None) -> ChatEncoder:
+    """The encoder of chat records for a model of ``family``. ValueError if processor and configuration do not fit."""
+    tokenizer = processor.tokenizer
+    template = getattr(processor, "chat_template", None) or tokenizer.chat_template or family.chat_template
+    if not family.takes_pictures:
+        return ChatEncoder(
+            tokenizer,
+            chat_template=template,
+            begins_with_bos=family.begins_with_bos,
+            max_length=max_length,
+        )
+    assert family.planner is not None
+    return ChatEncoder(
+        tokenizer,
+        image_token_id=config.image_token_id,
+        planner=family.planner(processor, config),
+        stand_ins=family.stand_ins(processor, config),
+        chat_template=template,
+        begins_with_bos=family.begins_with_bos,
+        max_length=max_length,
+    )

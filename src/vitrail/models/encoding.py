@@ -1,37 +1,38 @@
 """Chat records → tokens with their layout.
 
-The chat template is rendered with a stand-in for every piece of the record's text. The template's own pieces are
-tokenised with special tokens, the record's texts without: ``"<image>"`` or ``"<|im_end|>"`` in somebody's text stays
-text. Media placeholders are therefore only those that the template itself wrote, and each is expanded to the number
-of visual tokens that its picture costs, known from the picture's size alone.
+The model's chat template is rendered with the record's texts kept apart (:mod:`vitrail.models.rendering`):
+``"<image>"`` or ``"<|im_end|>"`` in somebody's text stays text, and placeholders of pictures are only those that the
+template itself wrote. Each is replaced by the spans of the picture's plan, known from its size alone. Otherwise the
+tokens are those of the whole rendered chat, tokenised at once (:mod:`vitrail.models.tokenising`), with one cut at each
+edge of an answer: a prompt and an answer are tokenised apart, as they are when the model answers.
 
 Learnt are the texts of assistant turns whose weight is not zero, and the special token with which the template ends
-such a turn.
+such a turn. Where a template ends it with none, the tokenizer's end token is added and learnt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitrail.data.records import Chat, Image, Message, Text
-from vitrail.models.layout import Modality, Speaker
+from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans_of
+from vitrail.data.records import Chat, Image, Message
+from vitrail.models.layout import Speaker
+from vitrail.models.rendering import ChatTemplate, Piece
+from vitrail.models.token_columns import TokenColumns
+from vitrail.models.tokenising import Before, PieceTokenizer
 
-_STAND_IN = re.compile("\ue000(\\d+)\ue001")
 _SPEAKERS = {
     "system": Speaker.SYSTEM,
     "user": Speaker.USER,
     "assistant": Speaker.ASSISTANT,
     "tool": Speaker.TOOL,
 }
-
-TokenCoords = Callable[[int, int], np.ndarray]
-"""``(width, height)`` of a picture in pixels → ``(count, 3)``: frame, row and column of each of its tokens."""
 
 
 @dataclass(frozen=True)
@@ -66,86 +67,48 @@ class Encoded:
         return int((self.labels[1:] != -100).sum())
 
 
-@dataclass
-class _Tokens:
-    """Columns that grow piece by piece."""
-
-    columns: dict[str, list[int | float]] = field(
-        default_factory=lambda: {
-            name: []
-            for name in (
-                "input_ids",
-                "labels",
-                "weight",
-                "modality",
-                "item",
-                "frame",
-                "row",
-                "col",
-                "speaker",
-            )
-        }
-    )
-
-    def add(self, ids: Sequence[int], speaker: Speaker, weight: float) -> None:
-        learnt = speaker == Speaker.ASSISTANT and weight > 0
-        for token in ids:
-            self._append(
-                token,
-                token if learnt else -100,
-                weight if learnt else 0.0,
-                Modality.TEXT,
-                -1,
-                (-1, -1, -1),
-                speaker,
-            )
-
-    def add_image(self, token: int, item: int, coords: np.ndarray) -> None:
-        for place in coords.tolist():
-            self._append(token, -100, 0.0, Modality.IMAGE, item, tuple(place), Speaker.USER)
-
-    def _append(
-        self, token: int, label: int, weight: float, modality: int, item: int, place: Any, speaker: int
-    ) -> None:
-        values = (token, label, weight, modality, item, *place, speaker)
-        for column, value in zip(self.columns.values(), values, strict=True):
-            column.append(value)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        kinds = {"weight": np.float32}
-        return {
-            name: np.asarray(column, dtype=kinds.get(name, np.int64)) for name, column in self.columns.items()
-        }
-
-
 class ChatEncoder:
     """Turns chats into tokens for one model.
 
-    ``tokenizer`` is a fast tokenizer of transformers; ``chat_template`` a Jinja template that writes
-    ``image_token`` once for each ``{"type": "image"}`` part (default: the tokenizer's); ``token_coords`` tells which
-    tokens a picture of a size becomes; ``max_length`` is the most tokens a record may have.
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        image_token_id: the placeholder, one for each visual token; None for a model that takes no pictures.
+        planner: what a picture of a size becomes (a :class:`~vitrail.data.image_plans.plan.ImagePlanner`).
+        stand_ins: texts of which the template writes one for each picture (default: the placeholder's own).
+        chat_template: a Jinja template (default: the tokenizer's).
+        begins_with_bos: put the tokenizer's begin token in front of a rendered chat that has none.
+        max_length: the most tokens a record may have.
     """
 
     def __init__(
         self,
         tokenizer: Any,
         *,
-        image_token_id: int,
-        token_coords: TokenCoords,
+        image_token_id: int | None = None,
+        planner: ImagePlanner | None = None,
+        stand_ins: Sequence[str] = (),
         chat_template: str | None = None,
+        begins_with_bos: bool = False,
         max_length: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.image_token_id = image_token_id
-        self.token_coords = token_coords
+        self.planner = planner
         self.chat_template = chat_template or tokenizer.chat_template
         if not self.chat_template:
             raise ValueError("this tokenizer has no chat template; give chat_template")
         self.max_length = max_length
-        self._special = set(tokenizer.all_special_ids) | {
-            index for index, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
-        self._template_pieces: dict[str, list[int]] = {}
+        if image_token_id is not None and not stand_ins:
+            stand_ins = (tokenizer.convert_ids_to_tokens(image_token_id),)
+        self._stand_in = re.compile("|".join(map(re.escape, stand_ins))) if stand_ins else None
+        never = [] if image_token_id is None else [image_token_id]
+        never += [tokenizer.convert_tokens_to_ids(text) for text in stand_ins]
+        self._pieces = PieceTokenizer(
+            tokenizer, [i for i in never if i is not None and i != tokenizer.unk_token_id]
+        )
+        self._template = ChatTemplate(tokenizer, self.chat_template, stand_ins[0] if stand_ins else None)
+        self._bos = _leading_ids(tokenizer) if begins_with_bos else []
+        self._opening, self._opened_by, self.end_of_turn, self._adds_end = self._turn()
 
     def encode(
         self,
@@ -157,27 +120,21 @@ class ChatEncoder:
     ) -> Encoded:
         """Tokens of a chat. ``sizes`` gives the pictures' (width, height) where the record does not.
 
-        ValueError if the record is longer than ``max_length`` (it is never cut: a cut could go through a picture), or
-        if the template did not write exactly one placeholder for each picture.
+        ValueError if the record is longer than ``max_length`` (it is never cut: a cut could go through a picture), if
+        the template did not write exactly one placeholder for each picture, or if it does not take the chat.
         """
-        texts: list[tuple[str, Message]] = []
-        rendered = self.tokenizer.apply_chat_template(
-            [self._message(message, texts) for message in chat.messages],
-            chat_template=self.chat_template,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-        )
         images = chat.images
-        places = [self.token_coords(*size) for size in self._sizes(images, sizes, root)]
-        tokens, seen, ended = _Tokens(), 0, None
-        for index, piece in enumerate(_STAND_IN.split(rendered)):
-            if index % 2:
-                text, message = texts[int(piece)]
-                tokens.add(self.text_ids(text), _SPEAKERS[message.role], message.weight)
-                ended = message
-                continue
-            piece_ids = self._template_ids(piece)
-            seen = self._add_template(tokens, piece_ids, places, seen, ended)
+        if images and self.planner is None:
+            raise ValueError(f"the chat has {len(images)} pictures, but this model takes none")
+        pieces = self._template.render(chat, add_generation_prompt=add_generation_prompt)
+        plans = plans_of(self.planner, self._sizes(images, sizes, root)) if self.planner is not None else []
+        tokens = TokenColumns(self._pieces)
+        own = pieces[0].text if pieces and pieces[0].message is None else ""
+        if self._bos and not (self.tokenizer.bos_token and own.startswith(self.tokenizer.bos_token)):
+            for token in self._bos:
+                tokens.special(token, Speaker.TEMPLATE)
+            tokens.before = "nothing"
+        seen = self._add(tokens, pieces, plans)
         if seen != len(images):
             raise ValueError(
                 f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) "
@@ -192,34 +149,114 @@ class ChatEncoder:
         return encoded
 
     def text_ids(self, text: str) -> list[int]:
-        """Tokens of a plain text, in which nothing is special."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        """Tokens of a text as an assistant's turn begins with it; nothing in it is special."""
+        return list(self._pieces(self._opening + text if text else "", self._opened_by).ids)
 
     def answer_ids(self, text: str) -> list[int]:
         """Tokens of an answer as an assistant turn holds them: the text and the token that ends the turn."""
         return self.text_ids(text) + self.end_of_turn
 
-    @property
-    def end_of_turn(self) -> list[int]:
-        """The special token that the template writes behind an assistant's text; empty if there is none."""
-        chat = Chat(messages=({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))  # type: ignore[arg-type]
-        encoded = self.encode(chat)
-        learnt = encoded.input_ids[encoded.labels != -100].tolist()
-        return learnt[len(self.text_ids("b")) :]
+    def _add(self, tokens: TokenColumns, pieces: list[Piece], plans: list[ImagePlan]) -> int:
+        """Add the pieces; returns how many placeholders of pictures the template wrote."""
+        seen, answering = 0, None
+        for index, piece in enumerate(pieces):
+            following = next((later.message for later in pieces[index + 1 :] if later.message), None)
+            if piece.message is not None:
+                if piece.message.role == "assistant" and answering is not piece.message:
+                    tokens.cut()
+                    answering = piece.message
+                text = tokens.take_opening() + piece.text
+                tokens.text(text, _SPEAKERS[piece.message.role], piece.message.weight)
+                if answering is not None and following is not answering:
+                    self._end(tokens, answering)
+                continue
+            text = piece.text
+            begins = following is not None and following.role == "assistant" and following is not answering
+            if begins and self._opening and text.endswith(self._opening) and pieces[index + 1].text:
+                text = text[: -len(self._opening)]
+                tokens.opening = self._opening
+            ended = answering if following is not answering else None
+            answering = answering if ended is None else None
+            seen = self._add_template(tokens, text, plans, seen, ended)
+        return seen
 
-    def _message(self, message: Message, texts: list[tuple[str, Message]]) -> dict[str, Any]:
-        parts: list[dict[str, Any]] = []
-        for part in message.content:
-            if isinstance(part, Text):
-                parts.append({"type": "text", "text": f"\ue000{len(texts)}\ue001"})
-                texts.append((part.text, message))
-            elif isinstance(part, Image):
-                parts.append({"type": "image"})
-            else:
-                raise ValueError(
-                    f"a {part.type!r} part in a {message.role} turn: this model takes text and pictures"
-                )
-        return {"role": message.role, "content": parts}
+    def _end(self, tokens: TokenColumns, message: Message) -> None:
+        """Behind an answer: nothing of the template may melt into it."""
+        tokens.cut()
+        if self._adds_end:
+            tokens.special(self.end_of_turn[0], Speaker.ASSISTANT, message.weight)
+
+    def _add_template(
+        self, tokens: TokenColumns, text: str, plans: list[ImagePlan], seen: int, ended: Message | None
+    ) -> int:
+        """Add a template's own text; a special token right behind an answer belongs to that turn."""
+        open_turn = ended if not self._adds_end else None
+        for part in self._with_spans(text, plans, seen):
+            if isinstance(part, tuple):
+                seen, coords = part
+                if coords is not None:
+                    tokens.picture(self.image_token_id or 0, seen - 1, coords)
+                    open_turn = None
+                continue
+            for piece in self._pieces.at_special_tokens(part):
+                if isinstance(piece, str):
+                    tokens.text(piece, Speaker.TEMPLATE, 0.0)
+                    open_turn = open_turn if not piece.strip() else None
+                elif open_turn is not None:
+                    tokens.special(piece, Speaker.ASSISTANT, open_turn.weight)
+                    open_turn = None
+                else:
+                    tokens.special(piece, Speaker.TEMPLATE)
+        return seen
+
+    def _with_spans(
+        self, text: str, plans: list[ImagePlan], seen: int
+    ) -> Iterator[str | tuple[int, np.ndarray | None]]:
+        """A template's text with markers in place; a tuple (placeholders seen, coordinates) for each visual run."""
+        parts = self._stand_in.split(text) if self._stand_in is not None else [text]
+        own = parts[0]
+        for behind in parts[1:]:
+            seen += 1
+            if seen > len(plans):
+                yield (seen, None)
+                continue
+            for span in plans[seen - 1].spans:
+                if isinstance(span, Marker):
+                    own += span.text
+                    continue
+                yield own
+                yield (seen, span.coords)
+                own = ""
+            own += behind
+        yield own
+
+    def _turn(self) -> tuple[str, Before, list[int], bool]:
+        """What the template does around an answer.
+
+        The text between the generation prompt and an answer, which the model has to write itself ("ASSISTANT:" and a
+        space); what the answer follows; the token that ends it; and whether that has to be added.
+        """
+        user = {"role": "user", "content": "a"}
+        asked = Chat(messages=(user,))  # type: ignore[arg-type]
+        answered = Chat(messages=(user, {"role": "assistant", "content": "b"}))  # type: ignore[arg-type]
+        prompt = "".join(p.text for p in self._template.render(asked, add_generation_prompt=True))
+        pieces = self._template.render(answered)
+        place = next((n for n, p in enumerate(pieces) if p.message and p.message.role == "assistant"), None)
+        if place is None:
+            raise ValueError("the chat template does not render the text of an assistant's message")
+        before = "".join(piece.text for piece in pieces[:place])
+        opening = before.removeprefix(prompt) if before.startswith(prompt) else ""
+        if any(isinstance(part, int) for part in self._pieces.at_special_tokens(opening)):
+            opening = ""
+        cut = self._pieces.at_special_tokens(before.removesuffix(opening) if opening else before)
+        follows: Before = "text" if cut and isinstance(cut[-1], str) else "special" if cut else "nothing"
+        behind = "".join(piece.text for piece in pieces[place + 1 :])
+        parts = self._pieces.at_special_tokens(behind)
+        parts = parts[1:] if parts and isinstance(parts[0], str) and not parts[0].strip() else parts
+        if parts and isinstance(parts[0], int):
+            return opening, follows, [parts[0]], False
+        end = self.tokenizer.eos_token_id
+        return opening, follows, [] if end is None else [end], end is not None
 
     def _sizes(
         self, images: Sequence[Image], sizes: Sequence[tuple[int, int]] | None, root: Path | None
@@ -231,26 +268,12 @@ class ChatEncoder:
             for image in images
         ]
 
-    def _template_ids(self, piece: str) -> list[int]:
-        if piece not in self._template_pieces:
-            self._template_pieces[piece] = (
-                self.tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
-            )
-        return self._template_pieces[piece]
 
-    def _add_template(
-        self, tokens: _Tokens, ids: list[int], places: list[np.ndarray], seen: int, ended: Message | None
-    ) -> int:
-        """Add a piece of the template; the first special token behind an assistant's text belongs to that turn."""
-        open_turn = ended is not None and ended.role == "assistant"
-        for token in ids:
-            if token == self.image_token_id:
-                if seen < len(places):
-                    tokens.add_image(token, seen, places[seen])
-                seen, open_turn = seen + 1, False
-            elif open_turn and token in self._special:
-                tokens.add([token], Speaker.ASSISTANT, ended.weight)  # type: ignore[union-attr]
-                open_turn = False
-            else:
-                tokens.add([token], Speaker.TEMPLATE, 0.0)
-        return seen
+def _leading_ids(tokenizer: Any) -> list[int]:
+    """The tokens that the tokenizer puts in front of a text by itself."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    for count in range(len(whole) - len(plain) + 1):
+        if whole[count : count + len(plain)] == plain:
+            return whole[:count]
+    return []

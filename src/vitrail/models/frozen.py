@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrail.data.records import Image
+from vitrail.models.batches import Picture
 from vitrail.models.towers.tower import Tower
 from vitrail.storage.arrays import ArrayStore
 from vitrail.storage.cache import key
-
-Picture = tuple[Image, Path | None]
-"""A picture and the folder that its path is relative to."""
 
 
 def weights_fingerprint(module: torch.nn.Module) -> str:
@@ -115,7 +112,7 @@ class FrozenTower:
         self._places.update({name: (store, place) for place, name in enumerate(wanted)})
         return computed
 
-    def __call__(self, images: Sequence[Picture]) -> dict[str, Tensor]:
+    def __call__(self, images: Sequence[Picture], counts: Sequence[int] | None = None) -> dict[str, Tensor]:
         """``vision_features (images, count, width)``, float32; ``{}`` for no pictures."""
         if not images:
             return {}

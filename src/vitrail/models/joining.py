@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vitrail.models.bundle import Bundle
-from vitrail.models.processing import make_processor
+from vitrail.models.processing import VitrailProcessor, make_processor
 from vitrail.models.towers.tower import Tower
 from vitrail.models.vlm import VitrailForConditionalGeneration, build_connector
 
@@ -29,8 +29,7 @@ def join(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        grid = build_connector(connector, tower.width, language.config.hidden_size).grid(*tower.grid(0, 0))
-        processor = make_processor(tokenizer, tower.image_processor(), grid)
+        processor = fitting_processor(tokenizer, tower, connector)
         grow_vocabulary(language, len(tokenizer))
         torch.manual_seed(seed)
         model = VitrailForConditionalGeneration.from_parts(
@@ -41,6 +40,15 @@ def join(
             image_token_id=processor.image_token_id,
         )
     return Bundle.of(model.eval(), processor, name=name)
+
+
+def fitting_processor(tokenizer: Any, tower: Tower, connector: dict[str, Any]) -> VitrailProcessor:
+    """The processor whose pictures cost what ``connector`` ``{"name": …, **settings}`` makes of the tower's grid."""
+    drawn = build_connector(connector, tower.width, hidden_size=8)  # sizes of grids do not depend on widths
+    grid = tower.grid(0, 0)
+    return make_processor(
+        tokenizer, tower.image_processor(), drawn.grid(*grid), cell_texts=drawn.cell_texts(*grid)
+    )
 
 
 def grow_vocabulary(language: Any, size: int) -> None:

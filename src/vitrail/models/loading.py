@@ -1,4 +1,4 @@
-"""Load a model of ours, saved by a run, or by path or hub name."""
+"""Load a model by path or hub name: ours, or one of transformers' that a family is known for."""
 
 from __future__ import annotations
 
@@ -7,16 +7,50 @@ from typing import Any
 
 import vitrail.models  # noqa: F401  (registers the Auto classes)
 from vitrail.models.bundle import Bundle
+from vitrail.models.families.table import family_of
+from vitrail.models.folders import first_line, load_processor
 
 
-def load(path: str | Path, *, max_length: int | None = None, **options: Any) -> Bundle:
-    """Load ``path`` (a folder, or a hub name) in evaluation mode.
+def load(
+    path: str | Path,
+    *,
+    max_length: int | None = None,
+    dtype: Any = None,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Bundle:
+    """Load ``path`` (a model's folder, a run's, or a hub name) in evaluation mode.
 
-    Weights come from safetensors only, and remote code never runs. ValueError if the folder does not hold a model, or
+    Args:
+        path: where it is.
+        max_length: the most tokens a record may have.
+        dtype: of the weights (default: as the configuration says).
+        trust_remote_code: True runs Python files of the folder or repository. Nothing else does.
+        options: further arguments of ``from_pretrained``.
+
+    Weights come from safetensors only. ValueError if the folder does not hold a model, if its family is not known, or
     if weights are missing or left over: transformers alone would fill the gaps with random numbers.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    source = model_source(path)
+    config = load_config(source, trust_remote_code=trust_remote_code)
+    family = family_of(config)
+    if family.kind in ("encoder", "dual encoder"):
+        raise ValueError(
+            f"{source} is {family.about}, which writes no text; load it with transformers, and its parts with "
+            "vitrail.models.anatomy.parts"
+        )
+    if dtype is not None:
+        options["dtype"] = dtype
+    model = _load_model(source, config, trust_remote_code, options)
+    processor = load_processor(source, family, trust_remote_code=trust_remote_code)
+    return Bundle.of(model.eval(), processor, name=str(path), max_length=max_length)
 
+
+def model_source(path: str | Path) -> str:
+    """The folder that holds the model at ``path``, or the hub name that it is.
+
+    ValueError for a folder that holds no model.
+    """
     place = Path(path)
     if place.exists() and not (place / "config.json").exists():
         inner = place / "model"
@@ -25,27 +59,84 @@ def load(path: str | Path, *, max_length: int | None = None, **options: Any) -> 
                 f"{place} holds no config.json: it is neither a model's folder nor a run with a finished model"
             )
         place = inner
-    source = str(place) if place.exists() else str(path)
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    if config.model_type != "vitrail":
+    return str(place) if place.exists() else str(path)
+
+
+def load_config(source: str, *, trust_remote_code: bool = False) -> Any:
+    """The configuration in ``source``. ValueError if it cannot be read, or asks for remote code unasked."""
+    from types import SimpleNamespace
+
+    from transformers import AutoConfig, PretrainedConfig
+
+    try:
+        raw, _ = PretrainedConfig.get_config_dict(source)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"the configuration of {source} cannot be read: {first_line(error)}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
+        raise ValueError(f"config.json of {source} names no model_type: it is not a model of transformers")
+    if "auto_map" in raw and not trust_remote_code:
         raise ValueError(
-            f"{source} is a {config.model_type!r} model; this version loads models of type 'vitrail' only"
+            f"{source} asks to run Python code of its own (auto_map in config.json); load a version in transformers' "
+            "own format, or pass trust_remote_code=True if you trust it"
         )
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(
-        source,
-        config=config,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-        **options,
-    )
-    model, info = loaded
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except ValueError:
+        family_of(SimpleNamespace(model_type=raw["model_type"], **_vision(raw)))
+        raise
+
+
+def _vision(raw: dict[str, Any]) -> dict[str, Any]:
+    return {"vision_config": raw["vision_config"]} if "vision_config" in raw else {}
+
+
+def model_class(config: Any) -> Any:
+    """The class in transformers that a configuration names in ``architectures``. ValueError if there is none."""
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    names = list(getattr(config, "architectures", None) or [])
+    for auto in (AutoModelForImageTextToText, AutoModelForCausalLM):
+        mapping = auto._model_mapping
+        if type(config) in mapping:
+            classes: Any = mapping[type(config)]
+            known = classes if isinstance(classes, (list, tuple)) else [classes]
+            return next((kind for kind in known if kind.__name__ in names), known[0])
+    found = next((getattr(transformers, name) for name in names if hasattr(transformers, name)), None)
+    if found is None:
+        raise ValueError(
+            f"transformers has no class for this model (architectures: {', '.join(names) or 'none given'}); "
+            "save it in transformers' own format, or upgrade transformers"
+        )
+    return found
+
+
+def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
+    kind = model_class(config)
+    try:
+        model, info = kind.from_pretrained(
+            source,
+            config=config,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are told, and refused below
+            **options,
+        )
+    except SafetensorError as error:
+        raise ValueError(f"the weights of the model in {source} are damaged: {first_line(error)}") from None
+    except OSError as error:
+        raise ValueError(
+            f"{source} has no weights in safetensors that fit; other formats (.bin, .pt) can run code and are not "
+            f"loaded. Convert it with save_pretrained. ({first_line(error)})"
+        ) from None
     wrong = {
         name: sorted(map(str, info[name]))
         for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info[name]
+        if info.get(name)
     }
     if wrong:
         raise ValueError(f"the weights in {source} do not fit its configuration: {wrong}")
-    processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
-    return Bundle.of(model.eval(), processor, name=str(path), max_length=max_length)
+    return model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 from transformers import ProcessorMixin
 from transformers.feature_extraction_utils import BatchFeature
 
+from vitrail.data.image_plans.fixed import Fixed
 from vitrail.models.encoding import ChatEncoder
 
 CHAT_TEMPLATE = (
@@ -24,7 +24,8 @@ CHAT_TEMPLATE = (
 class VitrailProcessor(ProcessorMixin):
     """Pictures and text → model inputs, with the placeholder of each picture expanded to its visual tokens.
 
-    ``image_grid`` is the grid of visual tokens that every picture becomes: ``[rows, cols]``.
+    ``image_grid`` is the grid of visual tokens that every picture becomes: ``[rows, cols]``; ``cell_texts`` holds a
+    text in front of each of them, or nothing.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class VitrailProcessor(ProcessorMixin):
         chat_template: str | None = None,
         image_token: str = "<image>",
         image_grid: list[int] | None = None,
+        cell_texts: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.image_token = image_token
         self.image_grid = list(image_grid or [1, 1])
+        self.cell_texts = list(cell_texts or [])
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
@@ -62,24 +65,25 @@ class VitrailProcessor(ProcessorMixin):
         if placeholders != len(flat):
             raise ValueError(f"{placeholders} {self.image_token!r} in the text for {len(flat)} pictures")
         rows, cols = self.image_grid
-        expanded = [one.replace(self.image_token, self.image_token * (rows * cols)) for one in texts]
+        cells = self.cell_texts or [""] * (rows * cols)
+        picture = "".join(text + self.image_token for text in cells)
+        expanded = [one.replace(self.image_token, picture) for one in texts]
         inputs = dict(self.tokenizer(expanded, return_tensors=return_tensors, **kwargs))
         if flat:
             inputs.update(self.image_processor(images=flat, return_tensors=return_tensors))
         return BatchFeature(inputs, tensor_type=return_tensors)
 
-    def token_coords(self, width: int, height: int) -> np.ndarray:
-        """Frame, row and column of each visual token of a picture: the same grid for every size."""
+    def planner(self, size: tuple[int, int] = (0, 0)) -> Fixed:
+        """The plan of every picture; ``size`` is what the tower sees, in pixels."""
         rows, cols = self.image_grid
-        row, col = np.divmod(np.arange(rows * cols), cols)
-        return np.stack([np.zeros_like(row), row, col], axis=1)
+        return Fixed(rows, cols, size, cell_texts=tuple(self.cell_texts))
 
     def encoder(self, max_length: int | None = None) -> ChatEncoder:
         """The encoder of chat records for this model."""
         return ChatEncoder(
             self.tokenizer,
             image_token_id=self.image_token_id,
-            token_coords=self.token_coords,
+            planner=self.planner(),
             chat_template=cast("str | None", self.chat_template),
             max_length=max_length,
         )
@@ -91,11 +95,16 @@ class VitrailProcessor(ProcessorMixin):
 
 
 def make_processor(
-    tokenizer: Any, image_processor: Any, image_grid: tuple[int, int], image_token: str = "<image>"
+    tokenizer: Any,
+    image_processor: Any,
+    image_grid: tuple[int, int],
+    image_token: str = "<image>",
+    cell_texts: tuple[str, ...] = (),
 ) -> VitrailProcessor:
     """A processor for a language model's tokenizer; the image token is added where it is missing.
 
-    The chat template is ChatML with pictures. ValueError if the tokenizer has no ChatML tokens.
+    ``cell_texts`` are the texts in front of a picture's tokens, or nothing. The chat template is ChatML with pictures.
+    ValueError if the tokenizer has no ChatML tokens.
     """
     for token in ("<|im_start|>", "<|im_end|>"):
         if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
@@ -111,6 +120,7 @@ def make_processor(
         chat_template=CHAT_TEMPLATE.replace("{{ image_token }}", image_token),
         image_token=image_token,
         image_grid=list(image_grid),
+        cell_texts=list(cell_texts),
     )
 
 

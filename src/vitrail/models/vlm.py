@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from vitrail import registry
+from vitrail.models.caching import LIBRARY_NAME, cache_argument, only_cache
 from vitrail.models.configuration import VitrailConfig
 from vitrail.models.connectors.connector import Connector
 from vitrail.models.features import Features
@@ -43,6 +44,8 @@ def build_connector(settings: dict[str, Any], tower_width: int, hidden_size: int
 class VitrailOutput(CausalLMOutputWithPast):
     """What ``forward`` returns; ``image_hidden_states`` are the visual tokens ``(total, hidden_size)``."""
 
+    loss: Tensor | None = None
+    logits: Tensor | None = None  # of any precision; older releases of transformers annotate float32
     image_hidden_states: Tensor | None = None
 
 
@@ -164,6 +167,7 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         layout: Layout | None = None,
         use_cache: bool | None = None,
+        cache: Any = None,
         **kwargs: Any,
     ) -> VitrailOutput:
         """Logits, and the mean loss where ``labels`` are given.
@@ -172,8 +176,10 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ``mm_encoder_outputs["image"].pooler_output``, always in the order of their placeholders. Without ``input_ids``
         and ``inputs_embeds`` only the visual tokens are computed, ``image_hidden_states`` of the output: objectives
         that need no language model use that. ``logits_to_keep`` as in transformers, or a boolean ``(batch, tokens)``
-        mask: the logits are then flat ``(kept, vocab)``. ``layout`` is at hand for rules that read it.
+        mask: the logits are then flat ``(kept, vocab)``. ``layout`` is at hand for rules that read it. The cache comes
+        under the name that the installed transformers has for it, or the other.
         """
+        cache = only_cache(past_key_values, cache)
         image_tokens = self._image_tokens(pixel_values, vision_features, mm_encoder_outputs)
         if input_ids is None and inputs_embeds is None:
             if image_tokens is None:
@@ -183,17 +189,15 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if image_tokens is not None:
             inputs_embeds = self._merge(input_ids, inputs_embeds, image_tokens)
-        elif self.training and torch.is_grad_enabled() and past_key_values is None:
-            inputs_embeds = self._touch_connector(inputs_embeds)
         if attention_mask is None:
-            attention_mask = self._all_present(inputs_embeds, past_key_values)
+            attention_mask = self._all_present(inputs_embeds, cache)
         if position_ids is None and isinstance(attention_mask, Tensor) and attention_mask.ndim == 2:
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         arguments = {
             "inputs_embeds": inputs_embeds,
             "attention_mask": attention_mask,
             "position_ids": position_ids,
-            "past_key_values": past_key_values,
+            cache_argument(self.language) or LIBRARY_NAME: cache,
             "use_cache": use_cache,
             **kwargs,
         }
@@ -231,22 +235,16 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
             )
         return inputs_embeds.masked_scatter(mask.unsqueeze(-1), image_tokens.to(inputs_embeds.dtype))
 
-    def _touch_connector(self, inputs_embeds: Tensor) -> Tensor:
-        """A batch without pictures still reaches the connector, with weight zero: sharded training needs it."""
-        trained = [p for p in (*self.connector.parameters(), *self.tower.parameters()) if p.requires_grad]
-        return inputs_embeds + sum(p.sum() * 0.0 for p in trained) if trained else inputs_embeds
-
     @staticmethod
-    def _all_present(inputs_embeds: Tensor, past_key_values: Any) -> Tensor:
+    def _all_present(inputs_embeds: Tensor, cache: Any) -> Tensor:
         """A mask is always passed on: without one transformers would guess packed samples from positions."""
-        past = past_key_values.get_seq_length() if past_key_values is not None else 0
+        past = cache.get_seq_length() if cache is not None else 0
         batch, tokens = inputs_embeds.shape[:2]
         return torch.ones(batch, past + tokens, dtype=torch.long, device=inputs_embeds.device)
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
-        past_key_values: Any = None,
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -257,7 +255,6 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         kwargs.pop("layout", None)
         inputs = super().prepare_inputs_for_generation(  # type: ignore[misc]
             input_ids,  # type: ignore[arg-type]
-            past_key_values=past_key_values,
             is_first_iteration=is_first_iteration,
             **kwargs,
         )

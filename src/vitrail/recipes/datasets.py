@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Literal
 
+from vitrail.data.codecs import thousandths
+from vitrail.data.records import Chat, Message
 from vitrail.models.encoding import ChatEncoder, Encoded
 
 KEPT_BYTES = 1 << 30
 """Encoded pictures held in memory; beyond that a record is read again from its source when its turn comes."""
+
+OnTooLong = Literal["raise", "drop", "cut_turns"]
 
 
 class EncodedRecords:
     """The chats of a source, encoded once; ``lengths`` are their tokens, ``set_aside`` reasons by record
     number.
 
-    A record that cannot be encoded (too long, not a chat, nothing in it to learn) is an error that names it,
-    or, with ``on_error="set_aside"``, left out and counted. Pictures are not decoded here.
+    A record that cannot be encoded (not a chat, nothing in it to learn) is an error that names it, or, with
+    ``on_error="set_aside"``, left out and counted. One of more than ``max_length`` tokens (default: the encoder's) is
+    treated as ``too_long`` says (default: as ``on_error``): ``"raise"`` names it, ``"drop"`` leaves it out, and
+    ``"cut_turns"`` drops whole turns from its end until it fits, up to an answer that is learnt; ``cut`` counts them by
+    record number. Nothing is ever cut inside a turn, so that no picture's tokens are.
+
+    Boxes and points are learnt as text (:mod:`vitrail.data.codecs.thousandths`), and a question with options that
+    nobody answers with the right option. Pictures are not decoded here.
     """
 
     def __init__(
@@ -25,53 +36,124 @@ class EncodedRecords:
         encoder: ChatEncoder,
         on_error: Literal["raise", "set_aside"] = "raise",
         progress: Callable[[int, int], None] | None = None,
+        *,
+        too_long: OnTooLong | None = None,
+        max_length: int | None = None,
     ) -> None:
         self.source, self.encoder = source, encoder
+        self.max_length = max_length if max_length is not None else encoder.max_length
+        self.too_long = too_long or ("raise" if on_error == "raise" else "drop")
         self.lengths: list[int] = []
         self.set_aside: dict[int, str] = {}
+        self.cut: dict[int, int] = {}
+        self.dropped_too_long = 0
+        # Lengths are compared here, where it is decided what becomes of a record that is too long.
+        self._unbounded = copy.copy(encoder)
+        self._unbounded.max_length = None
         self._numbers: list[int] = []
         self._kept: list[Encoded | None] = []
+        self._encode_all(on_error, progress)
+
+    def _encode_all(self, on_error: str, progress: Callable[[int, int], None] | None) -> None:
         held = 0
-        for number in range(len(source)):
+        for number in range(len(self.source)):
             try:
-                encoded = self._encode(number)
+                encoded, turns_cut = self._encode(number)
             except ValueError as error:
-                if on_error == "raise":
-                    raise ValueError(f"record {number} of {source.name}: {error}") from None
+                long = isinstance(error, _TooLong)
+                if (self.too_long if long else on_error) == "raise":
+                    raise ValueError(f"record {number} of {self.source.name}: {error}") from None
+                self.dropped_too_long += long
                 self.set_aside[number] = str(error)
                 continue
+            if turns_cut:
+                self.cut[number] = turns_cut
             held += sum(len(image.bytes or b"") for image in encoded.images)
             self._numbers.append(number)
             self._kept.append(encoded if held <= KEPT_BYTES else None)
             self.lengths.append(encoded.length)
             if progress is not None:
-                progress(number + 1, len(source))
+                progress(number + 1, len(self.source))
         if not self._numbers:
             reason = next(iter(self.set_aside.values()), "it is empty")
-            raise ValueError(f"{source.name} has no record to train on ({reason})")
+            raise ValueError(f"{self.source.name} has no record to train on ({reason})")
 
-    def _encode(self, number: int) -> Encoded:
+    def _encode(self, number: int) -> tuple[Encoded, int]:
+        """A record's tokens, and how many turns were cut from its end."""
         record = self.source[number]
         if record.kind != "chat":
             raise ValueError(f"a stage trains on chats, and this is a {record.kind}")
-        encoded = self.encoder.encode(record, root=self.source.root)
+        chat = _answered(self._in_words(record))
+        encoded = self._tokens(chat)
         if encoded.labelled == 0:
             raise ValueError("it has no assistant turn to learn from (of weight above 0)")
-        return encoded
+        if self.max_length is None or encoded.length <= self.max_length:
+            return encoded, 0
+        why = f"it has {encoded.length} tokens, more than max_length={self.max_length}"
+        if self.too_long != "cut_turns":
+            raise _TooLong(f"{why}; shorten it, raise max_length, or give too_long: drop or cut_turns")
+        if chat.rejected is not None:
+            raise _TooLong(f"{why}, and the last turn of a preference cannot be cut")
+        for end in range(len(chat.messages) - 1, 0, -1):
+            last = chat.messages[end - 1]
+            if last.role == "assistant" and last.weight > 0:
+                shorter = chat.model_copy(update={"messages": chat.messages[:end], "choices": None})
+                encoded = self._tokens(shorter)
+                if encoded.length <= self.max_length:
+                    return encoded, len(chat.messages) - end
+        raise _TooLong(f"{why}, even up to its first answer")
+
+    def _tokens(self, chat: Chat) -> Encoded:
+        return self._unbounded.encode(chat, root=self.source.root)
+
+    def _in_words(self, chat: Chat) -> Chat:
+        def size(number: int) -> tuple[int, int]:
+            image = chat.images[number]
+            if image.width and image.height:
+                return image.width, image.height
+            found: tuple[int, int] = image.open(self.source.root).size
+            return found
+
+        return thousandths.as_text(chat, size)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the source's records; ``used + set_aside`` is all of them."""
+        return {
+            "used": len(self),
+            "set_aside": len(self.set_aside),
+            "too_long": self.dropped_too_long,
+            "cut": len(self.cut),
+            "turns_cut": sum(self.cut.values()),
+        }
+
+    def sentence(self) -> str:
+        """The counts in words, for a run's output: what was set aside or cut, and one reason; empty if nothing was."""
+        said = []
+        if self.set_aside:
+            number, reason = next(iter(self.set_aside.items()))
+            long = f", {self.dropped_too_long:,} of them too long" if self.dropped_too_long else ""
+            said.append(f"{len(self.set_aside):,} set aside{long} (record {number}: {reason})")
+        if self.cut:
+            said.append(
+                f"{len(self.cut):,} cut by {sum(self.cut.values()):,} turns to {self.max_length:,} tokens"
+            )
+        return "; ".join(said)
 
     @property
     def fingerprint(self) -> str:
         """Of the records that are used."""
         from vitrail.storage.cache import key
 
-        return key("encoded", self.source.fingerprint, sorted(self.set_aside))
+        cut = [sorted(self.cut.items())] if self.cut else []
+        return key("encoded", self.source.fingerprint, sorted(self.set_aside), *cut)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> Encoded:
         kept = self._kept[index]
-        return kept if kept is not None else self._encode(self._numbers[index])
+        return kept if kept is not None else self._encode(self._numbers[index])[0]
 
     def pictures(self) -> list[Any]:
         """Every picture with its root folder, in order."""
@@ -80,3 +162,16 @@ class EncodedRecords:
             for record in map(self.__getitem__, range(len(self)))
             for image in record.images
         ]
+
+
+def _answered(chat: Chat) -> Chat:
+    """A question with options that ends with the user's turn, answered with the right one."""
+    choices = chat.choices
+    if choices is None or choices.answer is None or chat.messages[-1].role != "user":
+        return chat
+    right = Message(role="assistant", content=choices.options[choices.answer])
+    return chat.model_copy(update={"messages": (*chat.messages, right)})
+
+
+class _TooLong(ValueError):
+    pass

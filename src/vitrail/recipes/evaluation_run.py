@@ -14,7 +14,7 @@ from vitrail.evaluation.scores import Scores, score
 from vitrail.recipes import assembly
 from vitrail.recipes.schema import Evaluation, Recipe
 from vitrail.recipes.sources import open_data
-from vitrail.recipes.training_run import prepare_pictures, tower_stays, use_features
+from vitrail.recipes.training_run import prepare_pictures, takes_features, tower_stays, use_features
 from vitrail.storage.atomic import write_json
 from vitrail.storage.runs import RunFolder
 
@@ -49,7 +49,7 @@ def evaluate(
 
 
 class Models:
-    """The trained and the untrained model, each made once, when first asked for."""
+    """The trained and the untrained model, each made once, when first asked for; one at a time is on the device."""
 
     def __init__(self, recipe: Recipe, trained: Callable[[], Bundle], device: str = "auto") -> None:
         self.recipe, self._trained, self._device = recipe, trained, device
@@ -59,18 +59,24 @@ class Models:
         """The model of a condition. A frozen tower is shared, and so are its stored features."""
         name = "untrained" if condition == "untrained" else "trained"
         if name not in self._made:
-            bundle = (
-                self._trained() if name == "trained" else assembly.build(self.recipe.model, self.recipe.seed)
-            )
-            if tower_stays(self.recipe):
+            bundle = self._trained() if name == "trained" else self._untrained()
+            if tower_stays(self.recipe) and takes_features(bundle):
                 others = [other for other in self._made.values() if hasattr(other.vision, "prepare")]
                 if others:
                     bundle.vision = others[0].vision
                 elif not hasattr(bundle.vision, "prepare"):
                     use_features(bundle)
             bundle.name = f"{self.recipe.name} {name}"
-            self._made[name] = assembly.place(bundle, self._device)
-        return self._made[name]
+            self._made[name] = bundle
+        for other, bundle in self._made.items():
+            if other != name:
+                assembly.place(bundle, "cpu")  # two large models need not fit at once
+        return assembly.place(self._made[name], self._device)
+
+    def _untrained(self) -> Bundle:
+        """The model before its first stage; adapters would add nothing yet."""
+        model = self.recipe.model.model_copy(update={"lora": None})
+        return assembly.build(model, self.recipe.seed)
 
 
 def _evaluate(

@@ -62,8 +62,8 @@ def text_of(recipe: str | Path) -> tuple[str, str, Path | None]:
 def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe. RecipeError (a ValueError) lists every fault with line and remedy.
 
-    Relative paths in a file (``data.*.path``, and ``model.path`` when it begins with ``.``) are relative to
-    that file; those in overrides to the current folder.
+    Relative paths in a file (``path`` and ``root`` of ``data``, and ``model.path`` when it begins with ``.``) are
+    relative to that file; those in overrides to the current folder.
     """
     from vitrail.recipes.schema import Recipe
 
@@ -110,8 +110,9 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
     elif isinstance(model, dict) and str(model.get("path", "")).startswith("."):
         holders.append(model)
     for holder in holders:
-        if isinstance(holder, dict) and isinstance(holder.get("path"), str):
-            holder["path"] = str(folder / holder["path"])
+        for field in ("path", "root"):
+            if isinstance(holder, dict) and isinstance(holder.get(field), str):
+                holder[field] = str(folder / holder[field])
 
 
 def dump(recipe: Recipe) -> str:

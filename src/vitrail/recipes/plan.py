@@ -1,8 +1,9 @@
 """What a recipe will take, before anything is loaded or run: parameters, tokens, operations, memory, time.
 
-Shapes come from the meta device, lengths from a sample of the data, and the machine's speed from a matrix
-product timed for half a second. Times are estimates (a training step reaches about ``EFFICIENCY`` of that
-product's speed on a CPU); everything else is exact or says what it was measured on.
+Shapes come from the meta device, lengths and picture sizes from a sample of the data, and the machine's speed from a
+matrix product timed for half a second. Times are estimates (a training step reaches about ``EFFICIENCY`` of that
+product's speed on a CPU). Memory is that of the longest record there can be (``benchmarks/memory.py`` compares it with
+what is measured); everything else is exact or says what it was measured on.
 """
 
 from __future__ import annotations
@@ -11,24 +12,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vitrail.recipes.assembly import on_meta
-from vitrail.recipes.schema import Recipe
+from vitrail.recipes.lengths import Lengths, Sampled, sample
+from vitrail.recipes.schema import File, Recipe
+from vitrail.recipes.shapes import Shapes, shapes
 from vitrail.recipes.sources import open_data
 
 EFFICIENCY = 0.5
-SAMPLE = 32  # records whose lengths are looked at
-CHARACTERS_A_TOKEN = 4.0  # English text with a vocabulary of 32,000 and more
-TEMPLATE_TOKENS = 5  # a turn's own: begin, role, line break, end, line break
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Mean numbers of a source's records, from a sample of ``sampled``: tokens, labelled tokens, pictures."""
-
-    tokens: float
-    labelled: float
-    pictures: float
-    sampled: int
 
 
 @dataclass(frozen=True)
@@ -103,17 +92,16 @@ def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
     from vitrail.models import anatomy
     from vitrail.recipes.anatomy_text import picture_tokens
 
-    model = on_meta(recipe.model)
-    tokens = picture_tokens(model)
-    rate = _rate(model) if measure_speed else None
-    planner = _Planner(recipe, model, tokens, rate)
+    seen = shapes(recipe.model)
+    rate = _rate(seen.model) if measure_speed else None
+    planner = _Planner(recipe, seen, rate)
     return Plan(
         recipe=recipe.name,
         parts=[
             {"part": row.name, "kind": row.kind, "parameters": row.parameters}
-            for row in anatomy.counts(model)
+            for row in anatomy.counts(seen.model)
         ],
-        anatomy=tokens,
+        anatomy=picture_tokens(seen),
         flops_a_second=rate,
         tower_flops_an_image=planner.tower_flops,
         stages=[planner.stage(stage) for stage in recipe.stages],
@@ -131,71 +119,70 @@ def _rate(model: Any) -> float:
 class _Planner:
     """What the stages of one recipe share: shapes, speed, and lengths already looked at."""
 
-    def __init__(self, recipe: Recipe, model: Any, tokens: dict[str, Any], rate: float | None) -> None:
-        from vitrail.recipes.costs import tower_flops
+    def __init__(self, recipe: Recipe, seen: Shapes, rate: float | None) -> None:
+        from vitrail.recipes.pictures_cost import picture_coster
 
-        self.recipe, self.model, self.tokens, self.rate = recipe, model, tokens, rate
-        side = tokens.get("image_size", 0)
-        self.tower_flops = tower_flops(model.tower, (side, side)) if side else 0.0
-        self.sources: dict[tuple[str, str], tuple[int, Lengths]] = {}
+        self.recipe, self.shapes, self.model, self.rate = recipe, seen, seen.model, rate
+        self.vision = picture_coster(seen)
+        self.tower_flops = self.vision.once_flops
+        self.sources: dict[tuple[str, str], tuple[int, Sampled]] = {}
         self.seen: set[str] = set()
 
-    def lengths(self, name: str, use: Any) -> tuple[int, Lengths]:
-        """Number of records of a source, and their lengths."""
+    def sampled(self, name: str, use: Any) -> tuple[int, Sampled]:
+        """Number of records of a source, and a sample of them."""
         if (name, use) not in self.sources:
             source = open_data(self.recipe, name, use)
-            lengths = sample_lengths(source, self.tokens.get("tokens_an_image", 0))
-            self.sources[name, use] = len(source), lengths
+            encoder, data = self.shapes.encoder, self.recipe.data[name]
+            limit = data.max_length if isinstance(data, File) else None
+            try:
+                found = sample(
+                    source, self.shapes.planner, None if encoder is None else encoder.encode, limit
+                )
+            except ValueError as error:
+                why = f"; {self.shapes.why}" if self.shapes.why else ""
+                raise ValueError(f"data.{name}: {error}{why}") from None
+            self.sources[name, use] = len(source), found
         return self.sources[name, use]
 
     def stage(self, stage: Any) -> StagePlan:
         """The plan of one stage."""
-        records, lengths = self.lengths(stage.data, "conversations")
+        records, found = self.sampled(stage.data, "conversations")
         trained = self._freeze(stage.trains)
         steps, budget = _steps(stage, records)
-        cost = self._step_cost(stage, lengths, trained)
+        flops, memory = self._step(stage, found, trained)
         seconds = None
         if self.rate is not None:
-            a_step = cost.flops / (self.rate * EFFICIENCY)
+            a_step = flops / (self.rate * EFFICIENCY)
             seconds = a_step * steps if steps is not None else math.inf
             if stage.max_minutes is not None:
                 seconds = min(seconds, 60 * stage.max_minutes)
-            seconds += self._tower_seconds(stage.data, records * lengths.pictures, trained)
-        trained_count = sum(trained.values())
-        total = sum(parameter.numel() for parameter in self.model.parameters())
+            seconds += self._tower_seconds(stage.data, records * found.lengths.pictures, trained)
         return StagePlan(
             name=stage.name,
             objective=_name_of(stage.objective),
             data=stage.data,
             records=records,
             trained=trained,
-            lengths=lengths,
+            lengths=found.lengths,
             batch_size=stage.records_a_step,
             steps=steps,
             budget=budget,
-            flops_a_step=cost.flops,
-            memory={
-                "weights": 4.0 * total,
-                "gradients": 4.0 * trained_count,
-                "optimiser": 8.0 * trained_count,
-                "activations": cost.activation_bytes,
-            },
+            flops_a_step=flops,
+            memory=memory,
             seconds=seconds,
         )
 
     def evaluation(self, evaluation: Any) -> EvaluationPlan:
         """The plan of one evaluation: a forward of every question with its options, once a condition."""
-        from vitrail.recipes.costs import language_cost
+        from vitrail.recipes.costs import Batch, language_flops
 
-        records, lengths = self.lengths(evaluation.data, "questions")
+        records, found = self.sampled(evaluation.data, "questions")
         self.model.requires_grad_(False)
-        one = language_cost(
-            self.model, 1, max(round(lengths.tokens), 1), 4, inputs_need_gradients=False
-        ).flops
+        one = language_flops(self.model, Batch(1, max(round(found.lengths.tokens), 1), 4))
         conditions = self.recipe.conditions_of(evaluation)
-        flops = one * records * len(conditions)
-        pictures = records * lengths.pictures * len(conditions) * self.tower_flops
-        seconds = None if self.rate is None else (flops + pictures) / (self.rate * EFFICIENCY)
+        a_record = one + self.vision.asked_flops(found)
+        flops = a_record * records * len(conditions)
+        seconds = None if self.rate is None else flops / (self.rate * EFFICIENCY)
         return EvaluationPlan(evaluation.name, evaluation.data, records, conditions, flops, seconds)
 
     def _freeze(self, trains: Any) -> dict[str, int]:
@@ -206,37 +193,48 @@ class _Planner:
         select_parameters(self.model, trains)
         return {row.name: row.trained for row in anatomy.counts(self.model)}
 
-    def _step_cost(self, stage: Any, lengths: Lengths, trained: dict[str, int]) -> Any:
-        from vitrail.recipes.costs import connector_cost, language_cost, tower_cost
+    def _step(self, stage: Any, found: Sampled, trained: dict[str, int]) -> tuple[float, dict[str, float]]:
+        """Operations of one optimiser step, and bytes at its peak."""
+        from vitrail.recipes.costs import Batch, language_bytes, language_flops
 
-        batch, pictures = stage.batch_size, round(stage.batch_size * lengths.pictures)
-        grid = tuple(self.tokens["tower_grid"])
-        cost = connector_cost(_on_cpu(self.model), grid, self.model.tower.width, pictures)
-        if trained.get("tower", 0):
-            side = self.tokens["image_size"]
-            cost = cost + tower_cost(self.model.tower, (side, side), pictures)
+        lengths, bfloat16 = found.lengths, self._bfloat16(stage)
+        rows, again = stage.batch_size, stage.gradient_checkpointing
+        vision, passing = self.vision.step(found, rows, trained, 2 if bfloat16 else 4)
+        flops, peak = vision.flops, passing
         if _needs_language(stage.objective):
             upstream = bool(trained.get("connector", 0) or trained.get("tower", 0))
-            tokens, labelled = max(round(lengths.tokens), 1), round(batch * lengths.labelled)
-            cost = cost + language_cost(self.model, batch, tokens, labelled, inputs_need_gradients=upstream)
-        return cost * stage.accumulation
+            mean = Batch(rows, max(round(lengths.tokens), 1), round(rows * lengths.labelled), upstream)
+            most = Batch(rows, max(round(lengths.longest), 1), round(rows * lengths.most_labelled), upstream)
+            flops += language_flops(self.model, mean, checkpointing=again)
+            peak = max(peak, language_bytes(self.model, most, bfloat16=bfloat16, checkpointing=again))
+        return flops * stage.accumulation, self._memory(stage, vision.activation_bytes + peak)
+
+    def _bfloat16(self, stage: Any) -> bool:
+        import torch
+
+        loaded = any(parameter.dtype == torch.bfloat16 for parameter in self.model.parameters())
+        return loaded or stage.precision == "bfloat16"
+
+    def _memory(self, stage: Any, alive: float) -> dict[str, float]:
+        """Bytes by what they hold. Without accumulation gradients appear while activations go."""
+        weights = gradients = 0.0
+        for parameter in self.model.parameters():
+            weights += parameter.numel() * (4 if parameter.requires_grad else parameter.element_size())
+            gradients += 4.0 * parameter.numel() * parameter.requires_grad
+        return {
+            "weights": weights,
+            "gradients": gradients,
+            "optimiser": 2 * gradients,
+            "activations": alive if stage.accumulation > 1 else max(alive - gradients, 0.0),
+        }
 
     def _tower_seconds(self, data: str, pictures: float, trained: dict[str, int]) -> float:
-        """A frozen tower sees each picture once, whichever stage comes first; its features are kept."""
+        """Where a frozen tower's features are kept it sees each picture once, whichever stage comes first."""
         assert self.rate is not None
         if trained.get("tower", 0) or data in self.seen:
             return 0.0
         self.seen.add(data)
         return pictures * self.tower_flops / (self.rate * EFFICIENCY)
-
-
-def _on_cpu(model: Any) -> Any:
-    from vitrail.models.vlm import build_connector
-
-    hidden = model.config.get_text_config().hidden_size
-    connector = build_connector(model.config.connector, model.tower.width, hidden)
-    frozen = not any(parameter.requires_grad for parameter in model.connector.parameters())
-    return connector.requires_grad_(not frozen)
 
 
 def _steps(stage: Any, records: int) -> tuple[int | None, str]:
@@ -266,22 +264,3 @@ def _needs_language(objective: Any) -> bool:
     from vitrail import registry
 
     return bool(getattr(registry.get("objective", _name_of(objective)), "needs_language_model", True))
-
-
-def sample_lengths(source: Any, tokens_an_image: int) -> Lengths:
-    """Estimated lengths, from up to ``SAMPLE`` records spread over the source; no tokenizer is loaded."""
-    from vitrail.data.media import media_of
-    from vitrail.data.records import Image
-
-    count = min(len(source), SAMPLE)
-    tokens = labelled = pictures = 0.0
-    for position in range(count):
-        record = source[position * len(source) // count]
-        images = sum(isinstance(medium, Image) for _, medium in media_of(record.messages))
-        pictures += images
-        tokens += images * tokens_an_image
-        for message in record.messages:
-            text = len(message.text) / CHARACTERS_A_TOKEN
-            tokens += text + TEMPLATE_TOKENS
-            labelled += text + 1 if message.role == "assistant" else 0
-    return Lengths(tokens / count, labelled / count, pictures / count, count)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Tower
-from vitrail.recipes.problems import NOTHING, inner_errors
 from vitrail.registry import nearest
+from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -29,6 +29,10 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class Language(Frozen):
     """The language model, by hub name or folder; its weights in safetensors."""
 
@@ -36,24 +40,34 @@ class Language(Frozen):
 
 
 class Lora(Frozen):
-    """Low-rank adapters on the language model (Hu et al. 2021), through PEFT.
+    """Low-rank adapters (Hu et al. 2021), through PEFT.
 
-    ``r`` is the rank, ``alpha`` / ``r`` the scale; ``targets`` are names of linear layers of the decoder, or
-    ``all`` for every linear layer in its blocks.
+    ``r`` is the rank, ``alpha`` / ``r`` the scale (``alpha`` / √r with ``rslora``); ``where`` the parts that get
+    adapters, and ``targets`` the names of their linear layers, or ``all``. Of the language model and the tower only
+    the blocks get any. ``dora`` learns the size of each weight's columns apart (Liu et al. 2024). They are folded into
+    the saved model; ``save: both`` keeps them beside it, too, in PEFT's format (the run's ``adapter`` folder).
     """
 
     r: int = Field(default=8, ge=1)
     alpha: int = Field(default=16, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all"] = "all"
+    where: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(default=("language",), min_length=1)
+    rslora: bool = False
+    dora: bool = False
+    save: Literal["merged", "both"] = "merged"
 
 
 class Model(Frozen):
     """What is trained, in one of three ways.
 
-    ``path``: a ready model, by folder or hub name. ``testbed``: the tower and language model of ``small``
-    (real weights, fetched once) or ``nano`` (tiny, random), with a fresh ``connector``. Or ``tower``,
-    ``connector`` and ``language``, each by itself. ``lora`` goes with all three.
+    ``path``: a ready model of any family that is known (docs/families.md), by folder or hub name. ``testbed``: the
+    tower and language model of ``small`` (real weights, fetched once) or ``nano`` (tiny, random), with a fresh
+    ``connector``. Or ``tower``, ``connector`` and ``language``, each by itself. ``lora`` goes with all three.
+
+    ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
+    configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
+    ``max_pixels``: what a picture costs follows them, and they are saved with the model.
     """
 
     path: str | None = None
@@ -62,6 +76,8 @@ class Model(Frozen):
     connector: Connector | None = None
     language: Annotated[Language, BeforeValidator(_named)] | None = None
     lora: Lora | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    image: dict[str, Any] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> Model:
@@ -77,6 +93,9 @@ class Model(Frozen):
             why = "this field is required unless 'path' or 'testbed' is given"
         if unwanted:
             raise inner_errors([((name,), why, NOTHING) for name in unwanted])
+        if self.image is not None and self.path is None:
+            why = "only a ready model ('path') has an image processor of its own; remove this field"
+            raise inner_errors([(("image",), why, self.image)])
         return self
 
 
@@ -98,15 +117,21 @@ class Scenes(Frozen):
 
 
 class File(Frozen):
-    """A file of chat records, JSONL or Parquet.
+    """A file or folder of records, in any format and container that is read (docs/data.md).
 
-    ``n`` takes the first so many; ``on_error`` what a bad row does.
+    ``n`` takes the first so many; ``on_error`` what a bad row does; ``root`` where relative paths of pictures begin
+    (default: the file's folder). A record of more than ``max_length`` tokens is refused (``too_long: raise``), left
+    out and counted (``drop``), or loses whole turns from its end until it fits (``cut_turns``); default as
+    ``on_error`` says.
     """
 
     kind: Literal["file"] = "file"
     path: str = Field(min_length=1)
     n: int | None = Field(default=None, ge=1)
     on_error: Literal["raise", "set_aside"] = "raise"
+    root: str | None = None
+    max_length: int | None = Field(default=None, ge=1)
+    too_long: Literal["raise", "drop", "cut_turns"] | None = None
 
 
 Data = Annotated[Scenes | File, Field(discriminator="kind")]

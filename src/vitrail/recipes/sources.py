@@ -39,7 +39,7 @@ def _file(data: File, name: str) -> Any:
     from vitrail.data.sources import take
 
     try:
-        source: Any = open_source(data.path, on_error=data.on_error)
+        source: Any = open_source(data.path, on_error=data.on_error, root=data.root)
         if data.n is not None and data.n < len(source):
             source = take(source, data.n)
     except ValueError as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitrail.data.sources import set_aside_of
 from vitrail.recipes import assembly
 from vitrail.recipes.datasets import EncodedRecords
 from vitrail.recipes.schema import File, Recipe
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
     from vitrail.training.progress import Progress
     from vitrail.training.stages import StageConfig
 
+ADAPTER = "adapter"
+"""The folder in a run that holds the adapters in PEFT's format, where they are kept."""
+
 
 def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: str = "auto") -> Bundle:
     """The model after all stages, from ``run``'s folder where it is finished, trained otherwise.
 
     Finished stages are not run again, a broken-off one goes on. Adapters are folded in before the model is
-    saved, so the saved one has no trace of them. ValueError if a stage trains a part that the model does not
-    have.
+    saved, so the saved one has no trace of them; weights are saved in the type they were loaded in. ValueError if a
+    stage trains a part that the model does not have, or if adapters would be of no use.
     """
     from vitrail.models.loading import load
 
@@ -34,17 +39,34 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
         return load(run.model_path)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
     _check_parts(recipe, bundle)
-    if tower_stays(recipe):
+    if tower_stays(recipe) and takes_features(bundle):
         use_features(bundle)
+    types = {id(parameter): parameter.dtype for parameter in bundle.model.parameters()}
     datasets: dict[str, EncodedRecords] = {}
     for stage in recipe.stages:
         if stage.data not in datasets:
             datasets[stage.data] = _encoded(recipe, stage.data, bundle, progress)
         _train(bundle, datasets[stage.data], stage, run.stage(stage.name), recipe.seed, progress, device)
-    bundle.model.requires_grad_(False)
-    assembly.merge_lora(bundle.model)
-    bundle.save(run.model_path)
+    _finish(recipe, bundle, types, run, progress)
     return bundle
+
+
+def _finish(
+    recipe: Recipe, bundle: Bundle, types: dict[int, Any], run: RunFolder, progress: Progress
+) -> None:
+    """Fold in adapters, put every weight back into its own type, and save."""
+    bundle.model.requires_grad_(False)
+    for parameter in bundle.model.parameters():  # what trained is float32
+        parameter.data = parameter.data.to(types[id(parameter)])
+    if recipe.model.lora is not None:
+        from vitrail.recipes.adapters import merge_lora, save_adapter
+
+        if recipe.model.lora.save == "both":
+            save_adapter(
+                bundle.model, recipe.model.lora, recipe.model.path or recipe.name, run.path / ADAPTER
+            )
+        progress.note(merge_lora(bundle.model).sentence())
+    bundle.save(run.model_path)
 
 
 def is_trained(run: RunFolder) -> bool:
@@ -53,21 +75,42 @@ def is_trained(run: RunFolder) -> bool:
 
 
 def _check_parts(recipe: Recipe, bundle: Bundle) -> None:
-    """Every stage's ``trains``, before the first stage has spent anything."""
+    """Every stage's ``trains``, and whether adapters train, before the first stage has spent anything."""
     from vitrail.training.selection import select_parameters
 
+    trained: set[str] = set()
     for position, stage in enumerate(recipe.stages):
         try:
-            select_parameters(bundle.model, stage.trains)
+            trained |= set(select_parameters(bundle.model, stage.trains).parameters)
         except ValueError as error:
             raise ValueError(f"stages.{position}: {error}") from None
+    lora = recipe.model.lora
+    if lora is None:
+        return
+    if not any("lora_" in name for name in trained):
+        adapters = [f"{part}.lora" for part in lora.where]
+        raise ValueError(f"model.lora: no stage trains the adapters; add {adapters[0]!r} to a stage's trains")
+    others = sorted(name for name in trained if "lora_" not in name)
+    if lora.save == "both" and others:
+        raise ValueError(
+            f"model.lora.save: stages also train {others[0]!r}, which an adapter's folder does not hold; train "
+            "adapters alone, or use save: merged"
+        )
 
 
 def tower_stays(recipe: Recipe) -> bool:
     """Whether no stage changes the tower, so that its features can be computed once."""
     return not any(
-        part.partition(".")[0] in ("tower", "all") for stage in recipe.stages for part in stage.trains
+        re.split(r"[.\[]", part)[0] in ("tower", "vision", "all")
+        for stage in recipe.stages
+        for part in stage.trains
     )
+
+
+def takes_features(bundle: Bundle) -> bool:
+    """Whether the model can be fed stored features of its tower (ours can; others are fed pixels)."""
+    features = getattr(bundle.model, "get_image_features", None)
+    return features is not None and "vision_features" in inspect.signature(features).parameters
 
 
 def use_features(bundle: Bundle) -> None:
@@ -103,13 +146,24 @@ def _every_few_seconds(progress: Progress, what: str, seconds: float = 5.0) -> C
 def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> EncodedRecords:
     data = recipe.data[name]
     source = open_data(recipe, name, "conversations")
-    policy = data.on_error if isinstance(data, File) else "raise"
     progress.note(f"{name}: reading {len(source):,} records")
-    records = EncodedRecords(source, bundle.encoder, policy, _every_few_seconds(progress, name))
+    if set_aside_of(source).rows:
+        progress.note(f"{name}: {set_aside_of(source).sentence()}")
+    report = _every_few_seconds(progress, name)
+    if isinstance(data, File):
+        records = EncodedRecords(
+            source,
+            bundle.encoder,
+            data.on_error,
+            report,
+            too_long=data.too_long,
+            max_length=data.max_length,
+        )
+    else:
+        records = EncodedRecords(source, bundle.encoder, progress=report)
     note = f"{name}: {len(records):,} records, {sum(records.lengths):,} tokens"
-    if records.set_aside:
-        number, reason = next(iter(records.set_aside.items()))
-        note += f"; {len(records.set_aside):,} set aside (record {number}: {reason})"
+    if records.sentence():
+        note += f"; {records.sentence()}"
     progress.note(note)
     prepare_pictures(bundle, records.pictures(), name, progress)
     return records

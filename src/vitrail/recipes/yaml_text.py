@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-Path = tuple[str | int, ...]
+from vitrail.settings.faults import Path
 
 _RARE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 _SCALARS = (

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vitrail.objectives.objective import Batch, Loss, Objective
+from vitrail.training.mixed import Pictures, every_part
 
 
 class Joint(nn.Module):
     """``forward(batch)`` is the objective on the model. The objective's own parameters are clipped and
-    synchronised together with the model's.
+    synchronised together with the model's. ``example`` gives one picture for batches without any
+    (:mod:`vitrail.training.mixed`).
     """
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(
+        self, model: nn.Module, objective: Objective, example: Callable[[], Pictures] | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
+        self._make_example = example
 
     @property
     def config(self) -> Any:
@@ -27,7 +34,14 @@ class Joint(nn.Module):
 
     def forward(self, batch: Batch) -> Loss:
         """Sums and counts of a micro-batch."""
-        return self.objective(self.model, batch)
+        if not self.training:
+            return self.objective(self.model, batch)
+        with every_part(self.model, batch, lambda: self._example):
+            return self.objective(self.model, batch)
+
+    @cached_property
+    def _example(self) -> Pictures:
+        return {} if self._make_example is None else self._make_example()
 
     def train(self, mode: bool = True) -> Joint:
         """As usual, but the running statistics of batch norms that do not train stay as they are."""

@@ -25,10 +25,11 @@ from torch.utils.data import DataLoader
 
 from vitrail.objectives.objective import Loss
 from vitrail.storage.log import JsonlLog
-from vitrail.training import checkpoints, planning
+from vitrail.training import checkpoints, measuring, planning
 from vitrail.training.checkpointing import CheckpointingTrainer
 from vitrail.training.feeding import RECORDS, NamingCollator, Numbered
 from vitrail.training.joint import Joint
+from vitrail.training.measuring import StepTime
 from vitrail.training.metrics import Counters, Tally
 from vitrail.training.optimiser import make_optimizer, make_schedule, parameter_groups
 from vitrail.training.progress import Meter, Progress
@@ -243,18 +244,17 @@ class StageTrainer(CheckpointingTrainer):
 
     # Measuring
 
-    def seconds_a_step(self) -> float:
+    def step_time(self) -> StepTime:
         """Run a few steps for real (data, forward, backward, optimiser) and put everything back."""
         size = self.sampler.size
         steps = planning.batches_to_time(len(self.records), size, self.data_seed, self.lengths)
+        seconds = measuring.SHARE * 60 * (self.config.max_minutes or math.inf)
         with planning.putting_back(self.joint):
             optimizer = self._fresh_optimizer()
             self.joint.train()
-            times = [self._timed(step, optimizer) for step in steps]
-        return sum(times[1:]) / len(times[1:])
+            return measuring.measure(lambda step: self._try(step, optimizer), steps, seconds, self.agreed)
 
-    def _timed(self, step: np.ndarray, optimizer: torch.optim.Optimizer) -> float:
-        begin = time.perf_counter()
+    def _try(self, step: np.ndarray, optimizer: torch.optim.Optimizer) -> None:
         batches = [self.collate([self.records[index] for index in part]) for part in self.sampler.split(step)]
         self._open_step(batches)
         for batch in batches:
@@ -267,7 +267,6 @@ class StageTrainer(CheckpointingTrainer):
         optimizer.zero_grad()
         if self.args.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - begin
 
 
 class _EachStep(transformers.TrainerCallback):

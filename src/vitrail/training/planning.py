@@ -28,6 +28,7 @@ from vitrail.training.stages import StageConfig
 RESERVE = 0.05
 """Share of a time budget kept for checkpoints and for starting."""
 TIMED_STEPS = 4
+"""Steps of different lengths that are measured."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class StagePlan:
     """What a stage is going to do.
 
     ``steps`` optimiser steps of ``records_a_step`` (all processes), chosen ``by`` the budget that is
-    shortest; ``seconds_a_step`` as measured, None where no time budget asked for it.
+    shortest; ``seconds_a_step`` as measured at best, None where no time budget asked for it, and on average
+    ``usual_seconds_a_step``. ``busy``: the two were far apart, because the machine was doing other things.
     """
 
     steps: int
@@ -53,6 +55,8 @@ class StagePlan:
     trained_parameters: int
     parameters: int
     frozen_weights: str
+    busy: bool = False
+    usual_seconds_a_step: float | None = None
 
     def write(self, path: Path) -> None:
         """Write the plan, atomically."""
@@ -67,7 +71,7 @@ class StagePlan:
             return None
         try:
             values = json.loads(text)
-            return cls(**{field.name: values[field.name] for field in fields(cls)})
+            return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is no stage plan ({error!r}); remove the stage's folder to start again"

@@ -53,8 +53,9 @@ def select_parameters(
     """Let exactly the named parts require gradients, and say which parameters these are.
 
     ``parts`` is the anatomy (default: :func:`vitrail.models.anatomy.parts`); ``"all"`` is the whole model,
-    and ``"<part>.lora"`` the adapters inside a part. A parameter in several named parts goes to the longest
-    name. ValueError for a name that matches nothing, with the nearest right one.
+    ``"tower.blocks[-2:]"`` some blocks of a part, and ``"<part>.lora"`` the adapters inside a part. A parameter
+    in several named parts goes to the longest name. ValueError for a name that matches nothing, with the
+    nearest right one.
     """
     if parts is None:
         from vitrail.models import anatomy
@@ -75,22 +76,26 @@ def select_parameters(
 
 
 def _parameters(name: str, parts: Mapping[str, nn.Module]) -> tuple[list[Any], nn.Module]:
+    from vitrail.models.anatomy import find
+
     inside, _, last = name.rpartition(".")
-    if name not in parts and last == ADAPTERS and inside in parts:
-        chosen = [parameter for own, parameter in parts[inside].named_parameters() if "lora_" in own]
+    within = find(parts, inside) if last == ADAPTERS else None
+    if name not in parts and within is not None:
+        chosen = [parameter for own, parameter in within.named_parameters() if "lora_" in own]
         if not chosen:
             raise ValueError(
                 f"trains names {name!r}, but {inside!r} has no adapters; "
                 f"add lora to the model, or train {inside!r}"
             )
-        return chosen, parts[inside]
-    if name not in parts:
+        return chosen, within
+    module = find(parts, name)
+    if module is None:
         known = [*parts, *(f"{part}.{ADAPTERS}" for part in parts if part != "all")]
         raise ValueError(f"trains names {name!r}, which this model has not; {nearest(name, known)}")
-    chosen = list(parts[name].parameters())
+    chosen = list(module.parameters())
     if not chosen:
         raise ValueError(f"trains names {name!r}, but that part has no parameters; remove it")
-    return chosen, parts[name]
+    return chosen, module
 
 
 def _table(parts: Mapping[str, nn.Module]) -> tuple[PartRow, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail import registry
+from vitrail.settings.component import Component
 from vitrail.training.selection import select_parameters
 
 __all__ = ["ObjectiveConfig", "Schedule", "StageConfig", "select_parameters"]
@@ -15,52 +15,10 @@ __all__ = ["ObjectiveConfig", "Schedule", "StageConfig", "select_parameters"]
 Schedule = Literal["constant", "linear", "cosine", "cosine_with_min_lr", "inverse_sqrt", "wsd"]
 
 
-class ObjectiveConfig(BaseModel):
-    """A registered objective by ``name``, and its settings, checked against its own ``Config``."""
+class ObjectiveConfig(Component):
+    """What a stage minimises."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            return value
-        settings = {key: inner for key, inner in value.items() if key != "name"}
-        config = getattr(registry.get("objective", value["name"]), "Config", None)
-        if config is None:
-            if settings:
-                raise ValueError(
-                    f"objective {value['name']!r} takes no settings; remove {next(iter(settings))!r}"
-                )
-            return value
-        try:
-            return {"name": value["name"], **config.model_validate(settings).model_dump()}
-        except ValidationError as error:
-            raise ValueError(_first_fault(error, sorted(config.model_fields))) from None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as plain values, without the name."""
-        return dict(self.model_extra or {})
-
-    def build(self, **parts: Any) -> Any:
-        """The objective; ``parts`` are what it needs beside its settings, by keyword."""
-        component = registry.get("objective", self.name)
-        config = getattr(component, "Config", None)
-        return (
-            component(**parts) if config is None else component(config.model_validate(self.settings), **parts)
-        )
-
-
-def _first_fault(error: ValidationError, fields: list[str]) -> str:
-    fault = error.errors(include_url=False)[0]
-    name = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting; {registry.nearest(name, fields)}"
-    return f"{name}: {fault['msg']} (got {fault['input']!r})"
+    seam = "objective"
 
 
 def _as_tuple(value: Any) -> Any:

@@ -31,8 +31,10 @@ from vitrail.training import checkpoints, planning
 from vitrail.training.joint import Joint
 from vitrail.training.loop import NonFiniteLoss, StageTrainer
 from vitrail.training.memory import keep_freed_memory
+from vitrail.training.mixed import example_of
 from vitrail.training.planning import StagePlan
 from vitrail.training.precision import Precision, choose
+from vitrail.training.processes import leave_in_order, refuse_sharding
 from vitrail.training.progress import Progress, QuietProgress, StageStart
 from vitrail.training.sampling import lengths_of
 from vitrail.training.selection import Selection, select_parameters
@@ -86,11 +88,14 @@ def train_stage(
     ValueError for settings that cannot work; :class:`~vitrail.training.loop.NonFiniteLoss` where training
     diverges.
     """
+    refuse_sharding()
     folder, progress = Path(folder), progress if progress is not None else QuietProgress()
     seed = config.seed if config.seed is not None else seed
     selection = select_parameters(model, config.trains, parts)
-    joint = Joint(model, objective)
+    joint = Joint(model, objective, lambda: example_of(collator))
     first = _arguments(config, folder, seed, device, bfloat16=False)
+    if first.world_size > 1:
+        leave_in_order()
     with first.main_process_first(desc="stage"):
         _begin(folder, config, seed, len(dataset), fingerprint)
     if (folder / "done.json").exists():
@@ -232,12 +237,15 @@ def _plan(
         _check_resumed(trainer, known, frozen)
         trainer.args.max_steps = known.steps
         return known
-    begin, seconds = time.monotonic(), None
+    begin, step = time.monotonic(), None
     if config.max_minutes is not None:
         trainer.progress.note(
             f"{config.name}: measuring a few steps to see how many fit into {config.max_minutes:g} min"
         )
-        seconds = trainer.agreed(trainer.seconds_a_step())
+        step = trainer.agreed(trainer.step_time())
+        if step.busy:
+            trainer.progress.note(step.note(config.name))
+    seconds = None if step is None else step.best
     records = len(trainer.records)
     steps, by = trainer.agreed(
         planning.choose_steps(config, records, processes, seconds, trainer.agreed(time.monotonic() - begin))
@@ -260,6 +268,8 @@ def _plan(
         trained_parameters=selection.trained + own,
         parameters=selection.total + own,
         frozen_weights=frozen,
+        busy=step is not None and step.busy,
+        usual_seconds_a_step=None if step is None else round(step.usual, 4),
     )
     if trainer.is_world_process_zero():
         plan.write(trainer.folder / "plan.json")

@@ -107,9 +107,9 @@ def test_other_kinds_are_told_by_their_kind():
         ([], "", "must be a JSON object"),
         ({"mesages": []}, "", "did you mean 'messages' by 'mesages'"),
         (
-            {"prompt": "a", "chosen": "b"},
+            {"answer": "a", "asked": "b"},
             "",
-            "a chat row has 'messages' (fields: chosen, prompt; formats: chat",
+            "a chat row has 'messages' (fields: answer, asked; formats: alpaca",
         ),
         ({"kind": "documant"}, "kind", "'documant' is unknown; known: chat, document"),
         ({"messages": "hello"}, "messages", "must be a list"),
@@ -146,7 +146,11 @@ def test_other_kinds_are_told_by_their_kind():
         ),
         ({"messages": [user("x")], "images": [3]}, "images[0]", "must be a path"),
         ({"messages": [user("x")], "images": [{"path": None, "bytes": None}]}, "images[0]", "has neither"),
-        ({"messages": [user("<image>\nWhat?")], "images": ["a"]}, "messages", '{"type": "image"}'),
+        (
+            {"messages": [user([{"type": "text", "text": "<image>\nWhat?"}])], "images": ["a"]},
+            "messages",
+            '{"type": "image"}',
+        ),
         ({"messages": [{"role": "assistant", "content": "x"}], "images": ["a"]}, "images[0]", "no user turn"),
         (
             {"messages": [user("x")], "choices": {"options": ["a", "b"], "answer": 2}},

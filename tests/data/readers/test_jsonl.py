@@ -145,7 +145,7 @@ def test_paths_that_leave_the_folder_are_refused(folder, path):
     file = write(folder / "a.jsonl", picture_row(path))
     with pytest.raises(RecordError, match=r"line 1, messages\[0\]\.content\[0\]: the .*path"):
         open_source(file)
-    if path != "a\0b":
+    if path not in (".", "a\0b"):
         assert open_source(file, allow_outside=True)[0].images[0].path == path
 
 
@@ -164,14 +164,12 @@ def test_pictures_are_checked_when_asked(folder, png):
     (folder / "text.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
     stated = picture_row("b.jpg")
     stated["messages"][0]["content"][0]["width"] = 9
-    rows = [picture_row(p) for p in ("b.jpg", "none.png", "cut.png", "big.png", "text.png", "pictures")] + [
-        stated
-    ]
+    rows = [picture_row(p) for p in ("b.jpg", "none.png", "cut.png", "big.png", "text.png")] + [stated]
     rows.append(
         {"messages": [{"role": "user", "content": [{"type": "image", "url": "https://x.org/a.png"}]}]}
     )
     file = write(folder / "a.jsonl", *rows)
-    assert len(open_source(file)) == 8
+    assert len(open_source(file)) == 7
     source = open_source(file, check_images=True, on_error="set_aside", max_pixels=100_000)
     reasons = [bad.reason for bad in source.set_aside.rows]
     expected = [
@@ -179,7 +177,6 @@ def test_pictures_are_checked_when_asked(folder, png):
         "cannot be decoded",
         "has 400 × 300 pixels",
         "cannot be decoded",
-        "cannot be read",
     ]
     expected += ["width is given as 9, but the picture's is 8", "is not fetched"]
     assert len(reasons) == len(expected)
@@ -252,13 +249,12 @@ def test_files_that_are_no_rows(tmp_path):
         with pytest.raises(ValueError, match=words):
             open_source(tmp_path / name)
 
-    refused("a.json", b' [{"messages": []}]', "one JSON array; .*jq")
     refused("a.jsonl.gz", b"\x1f\x8b\x08\x00", "is compressed")
     refused("a.parquet", b"hello", "not a Parquet file")
     refused("b.jsonl", b"", "holds no rows")
     refused("c.jsonl", b"\n \n", "holds no rows")
-    refused("d.jsonl", '{"a": 1}'.encode("utf-16"), "UTF-16; save it as UTF-8")
-    with pytest.raises(ValueError, match=r"is a folder; name one file \(it has a.jsonl.gz|it has a.parquet"):
+    refused("d.jsonl", '{"a": 1}'.encode("utf-16"), "UTF-16 or UTF-32; save it as UTF-8")
+    with pytest.raises(ValueError, match=r"is a folder; name one file \(it has b.jsonl, c.jsonl"):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="there is no file"):
         open_source(tmp_path / "none.jsonl")

@@ -32,7 +32,7 @@ def test_random_access_across_row_groups(tmp_path, monkeypatch):
     write_parquet(records, tmp_path / "a.parquet")
     source = open_source(tmp_path / "a.parquet")
     assert isinstance(source, Source) and isinstance(source, ParquetSource)
-    assert source._opened().metadata.num_row_groups == 6
+    assert source._reader(0).metadata.num_row_groups == 6
     for index in (39, 0, 6, 7, 20, 39):
         assert source[index] == records[index]
         assert len(source._groups) == 1
@@ -83,7 +83,7 @@ def test_string_content_with_pictures_beside(tmp_path, png):
 def test_bad_rows_are_refused_or_set_aside(tmp_path):
     rows = [{"id": n, "messages": [{"role": "user" if n % 3 else "boss", "content": "x"}]} for n in range(10)]
     path = _foreign(tmp_path / "a.parquet", rows)
-    with pytest.raises(RecordError, match=r"a\.parquet, line 1, messages\[0\]\.role: 'boss'"):
+    with pytest.raises(RecordError, match=r"a\.parquet, row 1, messages\[0\]\.role: 'boss'"):
         open_source(path)
     source = open_source(path, on_error="set_aside")
     assert [record.id for record in source] == ["1", "2", "4", "5", "7", "8"]

@@ -9,110 +9,46 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import json
 import os
-from array import array
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vitrail.data.decoding import MAX_PIXELS
-from vitrail.data.readers.problems import FieldError, shown
-from vitrail.data.readers.rows import OnError, RowRules, note, to_record
-from vitrail.data.records import Record
-from vitrail.data.sources import RandomAccess, SetAside
-from vitrail.storage.cache import key
-
-LINE_LIMIT = 100_000_000
-"""Bytes of the longest line that is taken for a row."""
+from vitrail.data.readers.json_text import parse_line
+from vitrail.data.readers.problems import FieldError
+from vitrail.data.readers.row_source import LINE_LIMIT, Place, RowSource
 
 
-class JsonlSource(RandomAccess):
-    """The records of the file ``path`` in JSON lines; pictures' paths are relative to its folder.
+class TextSource(RowSource):
+    """Rows that are a piece of a text file; a place is where it begins, its bytes, and its line or row number."""
 
-    Args:
-        path: the file, UTF-8, with any line ends, with or without a byte order mark.
-        on_error, allow_outside, check_images: see :class:`vitrail.data.readers.rows.RowRules`.
-        validate: check every row now. Without, a bad row is found when it is asked for.
-        name: how reports call the source; default the file's name.
+    columns = 3
 
-    :class:`vitrail.data.readers.RecordError` for a bad row: file, line, field, reason. ``set_aside`` holds
-    the counts, and the rows left out with ``on_error="set_aside"``. The fingerprint covers the file's bytes
-    and which rows are used; pictures in other files are not part of it.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        on_error: OnError = "raise",
-        allow_outside: bool = False,
-        check_images: bool = False,
-        validate: bool = True,
-        name: str | None = None,
-        line_limit: int = LINE_LIMIT,
-        max_pixels: int = MAX_PIXELS,
-    ):
-        if not validate and (on_error == "set_aside" or check_images):
-            raise ValueError(
-                "on_error='set_aside' and check_images=True need validate=True: rows are checked first."
-            )
-        self.path = Path(path)
-        self.root: Path = self.path.parent
-        self.name = name or self.path.name
-        self.set_aside = SetAside()
-        self._rules = RowRules(on_error, allow_outside, check_images, max_pixels)
-        # Pictures were decoded when the file was opened; a record is asked for many times.
-        self._rules_on_access = replace(self._rules, on_error="raise", check_images=False)
-        self._starts, self._sizes, self._lines = array("Q"), array("Q"), array("Q")
+    def __init__(self, path: Path | str, *args: Any, line_limit: int = LINE_LIMIT, **options: Any):
+        self._limit = line_limit
         self._handle: int | None = None
-        self._scan(validate, line_limit)
+        self._hash = ""
+        super().__init__(path, *args, **options)
 
-    def _scan(self, validate: bool, limit: int) -> None:
+    def _open(self) -> None:
         self._file_size = self.path.stat().st_size
-        reader = _LineReader(self.path, limit)
-        for line, start, raw in reader:
-            row: Any = None
-            try:
-                if raw is None:
-                    raise FieldError(
-                        "", f"the line is longer than {limit:,} bytes; store pictures as files beside it"
-                    )
-                if validate:
-                    row = parse_line(raw)
-                    to_record(row, self.root, self._rules)
-            except FieldError as error:
-                note(error, self.path, line, row, self._rules, self.set_aside)
-                continue
-            self._starts.append(start)
-            self._sizes.append(len(raw))
-            self._lines.append(line)
-        self.set_aside.used = len(self._starts)
-        self.set_aside.blank_lines = reader.blank
-        if not self.set_aside.seen:
-            raise ValueError(f"{self.path} holds no rows.")
-        self.fingerprint = key("jsonl", reader.digest, [row.line for row in self.set_aside.rows])
 
-    def __len__(self) -> int:
-        return len(self._starts)
+    def _where(self, place: Place) -> tuple[str, int]:
+        return self.path.name, place[2]
 
-    def line(self, index: int) -> int:
-        """The line of the file, from 1, that record ``index`` stands on."""
-        return self._lines[index]
+    def _digest(self) -> str:
+        return self._hash
 
-    def _record(self, index: int) -> Record:
+    def _bytes(self, place: Place) -> bytes:
         if self._handle is None:
             self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             if os.fstat(self._handle).st_size != self._file_size:
                 raise ValueError(f"{self.path} was changed since it was opened; open it again.")
-        raw = os.pread(self._handle, self._sizes[index], self._starts[index])
-        row: Any = None
-        try:
-            row = parse_line(raw)
-            return to_record(row, self.root, self._rules_on_access)
-        except FieldError as error:
-            note(error, self.path, self._lines[index], row, self._rules_on_access, SetAside())
-            raise
+        return os.pread(self._handle, place[1], place[0])
+
+    def _load(self, place: Place) -> Any:
+        return parse_line(self._bytes(place))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
@@ -122,7 +58,31 @@ class JsonlSource(RandomAccess):
             os.close(self._handle)  # type: ignore[arg-type]
 
 
-class _LineReader:
+class JsonlSource(TextSource):
+    """The records of a file in JSON lines: UTF-8, any line ends, with or without a byte order mark.
+
+    Arguments as :class:`vitrail.data.readers.row_source.RowSource`; ``line_limit`` is the most bytes of a line.
+    """
+
+    container = "jsonl"
+    word = "line"
+
+    def _rows(self, read: bool) -> Iterator[tuple[Place, Callable[[], Any]]]:
+        reader = LineReader(self.path, self._limit)
+        for line, start, raw in reader:
+            yield (start, len(raw or b""), line), partial(self._parsed, raw)
+        self.set_aside.blank_lines = reader.blank
+        self._hash = reader.digest
+
+    def _parsed(self, raw: bytes | None) -> Any:
+        if raw is None:
+            raise FieldError(
+                "", f"the line is longer than {self._limit:,} bytes; store pictures as files beside it"
+            )
+        return parse_line(raw)
+
+
+class LineReader:
     """Lines that are not blank: number from 1, byte offset, content without line end (None when too long)."""
 
     def __init__(self, path: Path, limit: int):
@@ -144,7 +104,7 @@ class _LineReader:
                     yield number, start, None
                     continue
                 if number == 1:
-                    start += self._byte_order_mark(piece)
+                    start += byte_order_mark(piece, self.path)
                 raw = piece[start - offset + len(piece) :] if number == 1 else piece
                 if raw.strip():
                     yield number, start, raw.rstrip(b"\r\n")
@@ -152,45 +112,9 @@ class _LineReader:
                     self.blank += 1
         self.digest = digest.hexdigest()
 
-    def _byte_order_mark(self, line: bytes) -> int:
-        if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ValueError(f"{self.path} is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8).")
-        return len(codecs.BOM_UTF8) if line.startswith(codecs.BOM_UTF8) else 0
 
-
-def parse_line(raw: bytes) -> Any:
-    """The JSON value of a line. :class:`FieldError` says where it is no UTF-8, no JSON, or ambiguous."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = raw[error.start : error.start + 1]
-        raise FieldError(
-            "", f"byte {error.start + 1} of the line ({byte!r}) is not UTF-8; convert it"
-        ) from None
-    try:
-        value = json.loads(text, object_pairs_hook=_object)
-    except FieldError:
-        raise
-    except json.JSONDecodeError as error:
-        near = shown(text[max(0, error.pos - 15) : error.pos + 15])
-        raise FieldError("", f"not JSON: {error.msg} at character {error.pos + 1}, near {near}") from None
-    except RecursionError:
-        raise FieldError("", "the row is nested too deeply to be read") from None
-    except ValueError as error:
-        raise FieldError("", f"not JSON that can be read: {error}") from None
-    if "\\ud" in text.lower():
-        try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError as error:
-            lone = error.object[error.start]
-            raise FieldError("", f"the text holds half of a surrogate pair ({lone!r}); remove it") from None
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FieldError(twice, "is there twice in one object; keep one")
-    return value
+def byte_order_mark(head: bytes, path: Path) -> int:
+    """The bytes of the UTF-8 mark that a file begins with. ValueError for UTF-16's and UTF-32's."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise ValueError(f"{path} is UTF-16 or UTF-32; save it as UTF-8 (iconv -f UTF-16 -t UTF-8).")
+    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0

@@ -1,137 +1,165 @@
-"""Parquet in the layout of Hugging Face datasets: a ``messages`` column, pictures as ``{bytes, path}``."""
+"""Parquet, one file or a folder of shards, in the layout of Hugging Face datasets: pictures as ``{bytes, path}``."""
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vitrail.data.decoding import MAX_PIXELS
-from vitrail.data.readers.problems import FieldError
-from vitrail.data.readers.rows import OnError, RowRules, note, to_record
-from vitrail.data.records import Record
-from vitrail.data.sources import RandomAccess, SetAside
+from vitrail.data.readers.content import json_text
+from vitrail.data.readers.problems import FieldError, shown
+from vitrail.data.readers.row_source import Place, RowSource
 from vitrail.storage.cache import file_digest, key
 
 CACHE_BYTES = 256_000_000
 """Row groups kept decoded, so that neighbouring records are read once."""
 
 
-class ParquetSource(RandomAccess):
-    """The records of a Parquet file, with random access by row group.
+class ParquetSource(RowSource):
+    """The records of Parquet files, with random access by row group.
 
-    Arguments, errors and ``set_aside`` as for :class:`vitrail.data.readers.jsonl.JsonlSource`; a row's
-    number, from 1, stands for its line. A record costs the reading of its row group unless that one is among
-    those kept, so files with small row groups (as :func:`vitrail.data.readers.write_parquet` makes) serve
-    shuffled reading.
+    Arguments as :class:`vitrail.data.readers.row_source.RowSource`; ``files`` are the shards of the folder ``path``. A
+    record costs the reading of its row group unless that one is among those kept, so files with small row groups (as
+    :func:`vitrail.data.readers.write_parquet` makes) serve shuffled reading.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        on_error: OnError = "raise",
-        allow_outside: bool = False,
-        check_images: bool = False,
-        validate: bool = True,
-        name: str | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ):
-        if not validate and (on_error == "set_aside" or check_images):
-            raise ValueError(
-                "on_error='set_aside' and check_images=True need validate=True: rows are checked first."
-            )
-        self.path = Path(path)
-        self.root: Path = self.path.parent
-        self.name = name or self.path.name
-        self.set_aside = SetAside()
-        self._rules = RowRules(on_error, allow_outside, check_images, max_pixels)
-        # Pictures were decoded when the file was opened; a record is asked for many times.
-        self._rules_on_access = replace(self._rules, on_error="raise", check_images=False)
-        self._file: Any = None
-        self._groups: OrderedDict[int, Any] = OrderedDict()
-        metadata = self._opened().metadata
-        self._ends: list[int] = []
-        for group in range(metadata.num_row_groups):
-            self._ends.append(metadata.row_group(group).num_rows + (self._ends[-1] if self._ends else 0))
-        self._ours = (self._opened().schema_arrow.metadata or {}).get(b"vitrail") == b"chat-1"
-        self._rows: range | list[int] = range(self._ends[-1] if self._ends else 0)
-        if not self._rows:
-            raise ValueError(f"{self.path} holds no rows.")
-        if validate:
-            self._rows = self._check()
-        self.set_aside.used = len(self._rows)
-        self.fingerprint = key("parquet", file_digest(self.path), [row.line for row in self.set_aside.rows])
+    container = "parquet"
 
-    def _opened(self) -> Any:
-        if self._file is None:
-            import pyarrow
+    def __init__(self, path: Path | str, *args: Any, files: Sequence[Path] | None = None, **options: Any):
+        self._folder_of_shards = files is not None
+        self._files = list(files) if files is not None else [Path(path)]
+        super().__init__(path, *args, **options)
+
+    def _folder(self) -> Path:
+        return self._files[0].parent
+
+    def _open(self) -> None:
+        self._readers: dict[int, Any] = {}
+        self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._ends: list[int] = []  # of the row groups, over all files
+        self._group_of: list[tuple[int, int]] = []
+        self._file_starts: list[int] = []
+        self._ours: list[bool] = []
+        total = 0
+        for number, file in enumerate(self._files):
+            reader = self._reader(number)
+            names = [field.name for field in reader.schema_arrow]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{file} has the column {twice[0]!r} twice; keep one.")
+            self._file_starts.append(total)
+            self._ours.append((reader.schema_arrow.metadata or {}).get(b"vitrail") == b"chat-1")
+            for group in range(reader.metadata.num_row_groups):
+                total += reader.metadata.row_group(group).num_rows
+                self._ends.append(total)
+                self._group_of.append((number, group))
+
+    def _reader(self, number: int) -> Any:
+        if number not in self._readers:
             import pyarrow.parquet as parquet
 
-            try:
-                self._file = parquet.ParquetFile(self.path, memory_map=True)
-            except (pyarrow.ArrowException, OSError) as error:
-                raise ValueError(f"{self.path} is not a Parquet file that can be read: {error}.") from None
-        return self._file
+            with readable(self._files[number]):
+                self._readers[number] = parquet.ParquetFile(self._files[number], memory_map=True)
+        return self._readers[number]
 
-    def _check(self) -> list[int]:
-        good, number = [], 0
-        for batch in self._opened().iter_batches(batch_size=64):
-            for index in range(batch.num_rows):
-                number += 1
-                row = batch.slice(index, 1).to_pylist()[0]
-                try:
-                    to_record(self._restored(row), self.root, self._rules)
-                    good.append(number - 1)
-                except FieldError as error:
-                    note(error, self.path, number, row, self._rules, self.set_aside)
-        return good
+    def _rows(self, read: bool) -> Iterator[tuple[Place, Callable[[], Any]]]:
+        if not read:
+            for place in range(self._ends[-1] if self._ends else 0):
+                yield (place,), partial(self._load, (place,))
+            return
+        place = 0
+        for number in range(len(self._files)):
+            for batch in self._batches(number):
+                for index in range(batch.num_rows):
+                    row = batch.slice(index, 1)
+                    yield (place,), partial(self._checked, row, number)
+                    place += 1
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    def _batches(self, number: int) -> Iterator[Any]:
+        with readable(self._files[number]):
+            yield from self._reader(number).iter_batches(batch_size=64)
 
-    def line(self, index: int) -> int:
-        """The row of the file, from 1, that record ``index`` is."""
-        return self._rows[index] + 1
+    def _where(self, place: Place) -> tuple[str, int]:
+        number = bisect_right(self._file_starts, place[0]) - 1
+        return self._files[number].name, place[0] - self._file_starts[number] + 1
 
-    def _record(self, index: int) -> Record:
-        place = self._rows[index]
-        group = bisect_right(self._ends, place)
-        start = self._ends[group - 1] if group else 0
-        row = self._group(group).slice(place - start, 1).to_pylist()[0]
-        try:
-            return to_record(self._restored(row), self.root, self._rules_on_access)
-        except FieldError as error:
-            note(error, self.path, place + 1, row, self._rules_on_access, SetAside())
-            raise
+    def _digest(self) -> str:
+        digests = [file_digest(file) for file in self._files]
+        return key(*digests) if self._folder_of_shards else digests[0]
 
-    def _group(self, group: int) -> Any:
-        if group not in self._groups:
-            self._groups[group] = self._opened().read_row_group(group)
+    def _load(self, place: Place) -> Any:
+        which = bisect_right(self._ends, place[0])
+        start = self._ends[which - 1] if which else 0
+        number, group = self._group_of[which]
+        return self._restored(one_row(self._group(number, group).slice(place[0] - start, 1)), number)
+
+    def _group(self, number: int, group: int) -> Any:
+        if (number, group) not in self._groups:
+            with readable(self._files[number]):
+                self._groups[number, group] = self._reader(number).read_row_group(group)
             while (
                 len(self._groups) > 1 and sum(table.nbytes for table in self._groups.values()) > CACHE_BYTES
             ):
                 self._groups.popitem(last=False)
-        self._groups.move_to_end(group)
-        return self._groups[group]
+        self._groups.move_to_end((number, group))
+        return self._groups[number, group]
 
-    def _restored(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, row: Any, number: int) -> dict[str, Any]:
+        return self._restored(one_row(row), number)
+
+    def _restored(self, row: dict[str, Any], number: int) -> dict[str, Any]:
         """A row of our own layout with each part's ``data`` unpacked; a foreign row as it is."""
-        if not self._ours:
-            return row
-        for messages in (row["messages"], row["rejected"]):
-            for message in messages or ():
-                message["content"] = [_unpacked(part) for part in message["content"]]
-        if row["choices"]:
-            row["choices"]["options"] = [[_unpacked(part) for part in o] for o in row["choices"]["options"]]
-        return row
+        return restored(row) if self._ours[number] else row
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_groups": OrderedDict()}
+        return {**self.__dict__, "_readers": {}, "_groups": OrderedDict()}
+
+
+def one_row(row: Any) -> dict[str, Any]:
+    """The one row of an Arrow batch or table as Python values."""
+    try:
+        found: list[dict[str, Any]] = row.to_pylist()
+    except (ValueError, OverflowError, UnicodeDecodeError) as error:
+        raise FieldError("", f"the row cannot be read: {str(error)[:200]}; write it again") from None
+    return found[0]
+
+
+def restored(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of :func:`vitrail.data.readers.writing.parquet_schema` with each part's ``data`` unpacked."""
+    for name in ("messages", "rejected"):
+        for message in row.get(name) or ():
+            message["content"] = [_unpacked(part) for part in message.get("content") or ()]
+    choices = row.get("choices")
+    if choices:
+        choices["options"] = [[_unpacked(part) for part in option] for option in choices.get("options") or ()]
+    return row
 
 
 def _unpacked(part: dict[str, Any]) -> dict[str, Any]:
-    data = part.pop("data")
-    return {**part, **json.loads(data)} if data else part
+    data = part.pop("data", None)
+    if data is None:
+        return part
+    fields = json_text(data, "data") if isinstance(data, str) else None
+    if not isinstance(fields, dict):
+        raise FieldError("data", f"must be the JSON of an object, but it is {shown(data)}")
+    return {**part, **fields}
+
+
+class readable:
+    """Turns what Arrow raises for a damaged file into a sentence that names it."""
+
+    def __init__(self, file: Path, kind: str = "a Parquet file"):
+        self.file, self.kind = file, kind
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        import pyarrow
+
+        if isinstance(error, (pyarrow.ArrowException, OSError, MemoryError)):
+            said = " ".join(str(error).split())[:200].rstrip(".")
+            raise ValueError(f"{self.file} is not {self.kind} that can be read: {said}.") from None

@@ -60,6 +60,11 @@ def _reason(problem: Any) -> str:
         return str(context["error"])
     if kind == "missing":
         return "is missing; add it"
+    if kind == "tuple_type":
+        return f"must be a list, but it is {shown(value)}"
+    if kind == "too_short":
+        wanted = context["min_length"]
+        return f"must have at least {wanted} item{'s' * (wanted > 1)}, but it is {shown(value)}"
     if kind == "extra_forbidden":
         return f"is not a known field; {nearest(str(problem['loc'][-1]), _field_names())}"
     if kind == "union_tag_not_found":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vitrail.data.decoding import MAX_PIXELS
-from vitrail.data.media import media_of, why_outside, why_unreadable
+from vitrail.data.media import media_of, why_no_file, why_outside, why_unreadable
 from vitrail.data.readers.formats import recognise
 from vitrail.data.readers.problems import FieldError, RecordError, field_error, shown
 from vitrail.data.records import Chat, Document, Episode, Group, Record
@@ -39,30 +39,47 @@ class RowRules:
             raise ValueError(f"on_error is {self.on_error!r}; give 'raise' or 'set_aside'.")
 
 
-def to_record(row: Any, root: Path, rules: RowRules) -> Record:
-    """The record of a row. :class:`FieldError` names the field and the reason."""
+def read_row(row: Any) -> tuple[Record, str]:
+    """The record of a row, and the name of the format it was in. :class:`FieldError` names field and reason."""
     if not isinstance(row, dict):
         raise FieldError("", f"a row must be a JSON object, but this is {shown(row)}")
-    payload = recognise(row).payload(row)
+    form = recognise(row)
+    payload = form.payload(row)
     try:
-        record = _KINDS[payload["kind"]].model_validate(payload)
+        return _KINDS[payload["kind"]].model_validate(payload), form.name
     except ValidationError as error:
         raise field_error(error, payload) from None
+
+
+def check_media(record: Record, root: Path, rules: RowRules) -> None:
+    """:class:`FieldError` for the first medium that the rules do not allow."""
     for path, medium in media_of(record):
         reason = None
         if medium.path is not None and not rules.allow_outside:
             reason = why_outside(medium.path, root)
+        if reason is None:
+            reason = why_no_file(medium, root)
         if reason is None and rules.check_images:
             reason = why_unreadable(medium, root, rules.max_pixels)
         if reason is not None:
             raise FieldError(path, reason)
+
+
+def to_record(row: Any, root: Path, rules: RowRules) -> Record:
+    """The record of a row whose media lie under ``root``. :class:`FieldError` names the field and the reason."""
+    record, _ = read_row(row)
+    check_media(record, root, rules)
     return record
 
 
-def note(error: FieldError, file: Path, line: int, row: Any, rules: RowRules, aside: SetAside) -> None:
-    """Keep a bad row's reason, or raise :class:`RecordError` when bad rows are not to be set aside."""
+def note(error: FieldError, place: tuple[str, int, str], row: Any, rules: RowRules, aside: SetAside) -> None:
+    """Keep a bad row's reason, or raise :class:`RecordError` when bad rows are not to be set aside.
+
+    ``place`` is the file, the number and what it counts.
+    """
+    file, line, word = place
     identity = row.get("id") if isinstance(row, dict) else None
-    bad = BadRow(file.name, line, error.field, error.reason, None if identity is None else str(identity))
+    bad = BadRow(file, line, error.field, error.reason, None if identity is None else str(identity), word)
     if rules.on_error == "raise":
         raise RecordError(bad, ". (on_error='set_aside' leaves bad rows out and counts them.)")
     aside.rows.append(bad)

@@ -18,7 +18,8 @@ ROW_GROUP_ROWS = 256
 """A record is read with its whole row group, so groups are kept small."""
 
 
-def _root_of(records: Iterable[Record], root: Path | str | None) -> Path | str | None:
+def root_of(records: Iterable[Record], root: Path | str | None) -> Path | str | None:
+    """Where the relative paths of records begin: ``root``, or the source's own."""
     return root if root is not None else getattr(records, "root", None)
 
 
@@ -31,19 +32,20 @@ def write_jsonl(
     rows. ``root`` is where relative paths are looked up now; default the source's.
     """
     path = Path(path)
-    place = Placer(path, images, _root_of(records, root))
+    place = Placer(path, images, root_of(records, root))
     count = 0
     with new_file(path) as file:
         for record in records:
-            file.write(_line(place(record), count))
+            file.write(json_bytes(place(record), count) + b"\n")
             count += 1
     return count
 
 
-def _line(record: Record, index: int) -> bytes:
+def json_bytes(record: Record, index: int) -> bytes:
+    """The row of a record as JSON; ValueError names the record that JSON cannot hold."""
     try:
         _as_json(record.meta)
-        return (_as_json(as_row(record), default=_base64) + "\n").encode()
+        return _as_json(as_row(record), default=_base64).encode()
     except (ValueError, TypeError) as error:
         name = f"record {index}" + (f" ({record.id!r})" if record.id is not None else "")
         raise ValueError(f"{name} cannot be written as JSON: {error}.") from None
@@ -78,13 +80,13 @@ def write_parquet(
     """Write chats as Parquet in the layout of Hugging Face datasets, atomically; returns how many.
 
     ``messages`` holds typed content; pictures stand in ``images`` as ``{bytes, path}`` in order of
-    appearance; ``meta`` is JSON text. With the datasets library, ``cast_column("images", List(Image()))``
-    decodes them. ValueError for records of another kind: write those with :func:`write_jsonl`.
+    appearance, which the datasets library decodes (its features are in the schema); ``meta`` is JSON text.
+    ValueError for records of another kind: write those with :func:`write_jsonl`.
     """
     import pyarrow.parquet as parquet
 
     path = Path(path)
-    place = Placer(path, images, _root_of(records, root))
+    place = Placer(path, images, root_of(records, root))
     schema = parquet_schema()
     count, rows, size = 0, [], 0
     with new_file(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
@@ -131,7 +133,26 @@ def parquet_schema() -> Any:
         ("choices", choices),
         ("meta", pa.string()),
     ]
-    return pa.schema(fields, metadata={"vitrail": "chat-1"})
+    return pa.schema(fields, metadata={"vitrail": "chat-1", "huggingface": _features()})
+
+
+def _features() -> str:
+    """datasets' description of the schema, by which it decodes the pictures."""
+
+    def value(kind: str) -> dict[str, Any]:
+        return {"dtype": kind, "_type": "Value"}
+
+    part = {name: value("string") for name in ("type", "text", "data")}
+    message = {"role": value("string"), "content": [part], "weight": value("float64")}
+    features = {
+        "id": value("string"),
+        "messages": [message],
+        "images": [{"_type": "Image"}],
+        "rejected": [message],
+        "choices": {"options": [[part]], "answer": value("int64")},
+        "meta": value("string"),
+    }
+    return json.dumps({"info": {"features": features}})
 
 
 def _parquet_row(chat: Chat) -> tuple[dict[str, Any], int]:

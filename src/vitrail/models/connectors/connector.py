@@ -29,6 +29,10 @@ class Connector(nn.Module):
         out_rows, out_cols = self.grid(rows, cols)
         return out_rows * out_cols
 
+    def cell_texts(self, rows: int, cols: int) -> tuple[str, ...]:
+        """Texts that stand in front of the tokens of a picture, one each in raster order; none by default."""
+        return ()
+
     def forward(self, features: Features) -> tuple[Float[Tensor, "total hidden"], Int[Tensor, "items"]]:
         """Flat tokens, and how many belong to each item."""
         raise NotImplementedError

@@ -24,20 +24,24 @@ class MLPConnector(Connector):
 
     class Config(ComponentConfig):
         """``pool``: side of the pooled grid (None: no pooling); ``hidden``: width between the two layers (None: the
-        language model's); ``norm``: layer norm in front; ``cell_embedding``: a learned vector for each pooled cell.
+        language model's); ``norm``: layer norm in front; ``cell_embedding``: a learned vector for each pooled cell;
+        ``cell_words``: words in front of each pooled cell that name its place ("top left:"), for the language model to
+        read as SmolVLM's reads its row and column markers. They cost two or three tokens a cell.
         """
 
         pool: int | None = Field(default=4, gt=0)
         hidden: int | None = Field(default=None, gt=0)
         norm: bool = True
         cell_embedding: bool = True
+        cell_words: bool = False
 
     def __init__(self, config: Config, tower_width: int, hidden_size: int) -> None:
         super().__init__()
-        if config.cell_embedding and config.pool is None:
-            raise ValueError(
-                "connector.cell_embedding needs connector.pool: without it the number of cells is open"
-            )
+        for name in ("cell_embedding", "cell_words"):
+            if getattr(config, name) and config.pool is None:
+                raise ValueError(
+                    f"connector.{name} needs connector.pool: without it the number of cells is open"
+                )
         self.config = config
         inner = config.hidden or hidden_size
         self.norm = nn.LayerNorm(tower_width) if config.norm else nn.Identity()
@@ -50,6 +54,14 @@ class MLPConnector(Connector):
     def grid(self, rows: int, cols: int) -> tuple[int, int]:
         """The pooled grid, whatever comes in; the tower's own grid without pooling."""
         return (self.config.pool, self.config.pool) if self.config.pool is not None else (rows, cols)
+
+    def cell_texts(self, rows: int, cols: int) -> tuple[str, ...]:
+        """The places of the pooled cells in words, with ``cell_words``."""
+        side = self.config.pool
+        if not self.config.cell_words or side is None:
+            return ()
+        texts = [f"{place}:" for place in place_words(side)]
+        return (texts[0], *(f" {text}" for text in texts[1:]))
 
     def forward(self, features: Features) -> tuple[Float[Tensor, "total hidden"], Int[Tensor, "items"]]:
         """Flat tokens in raster order, and how many belong to each picture."""
@@ -74,3 +86,15 @@ class MLPConnector(Connector):
         normed = Features(tokens, features.lengths, features.coords)
         grids = [F.adaptive_avg_pool2d(grid.permute(2, 0, 1), side) for grid in normed.grids()]
         return torch.cat([grid.flatten(1).mT for grid in grids])
+
+
+def place_words(side: int) -> list[str]:
+    """What people call the cells of a ``side`` × ``side`` grid, in raster order: "top left" … "bottom right".
+
+    Grids finer than 3 × 3 have more cells than there are such words: "row 1 column 2".
+    """
+    if side > 3:
+        return [f"row {row} column {col}" for row in range(1, side + 1) for col in range(1, side + 1)]
+    rows = {1: ("",), 2: ("top", "bottom"), 3: ("top", "", "bottom")}[side]
+    cols = {1: ("",), 2: ("left", "right"), 3: ("left", "", "right")}[side]
+    return [f"{row} {col}".strip() or "center" for row in rows for col in cols]

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from vitrail.models.bundle import Bundle
-from vitrail.models.processing import make_processor
+from vitrail.models.joining import fitting_processor
 from vitrail.models.towers.huggingface import HuggingFaceTower
-from vitrail.models.vlm import VitrailForConditionalGeneration, build_connector
+from vitrail.models.vlm import VitrailForConditionalGeneration
 
 VOCABULARY = 1024
 DEFAULT_CONNECTOR = {"name": "mlp", "pool": 2}
@@ -90,8 +90,7 @@ def build(
         torch.manual_seed(seed)
         tower = HuggingFaceTower(HuggingFaceTower.Config(vision_config={**_VISION, **(vision_config or {})}))
         settings = dict(connector or DEFAULT_CONNECTOR)
-        grid = build_connector(settings, tower.width, 8).grid(*tower.grid(0, 0))
-        processor = make_processor(own, tower.image_processor(), grid)
+        processor = fitting_processor(own, tower, settings)
         sizes = {**_LANGUAGE, **(language_config or {}), "vocab_size": len(own)}
         ids = {
             "bos_token_id": own.bos_token_id,

@@ -47,7 +47,10 @@ class HuggingFaceTower(Tower):
     @classmethod
     def from_pretrained(cls, path: str, layer: int = -1, **options: Any) -> HuggingFaceTower:
         """Load a vision model, or the vision half of a dual encoder, with its image processor, by path or hub name."""
-        from transformers import AutoImageProcessor, AutoModel
+        from transformers import AutoModel
+
+        # Not from the top: there 5.17 asks for torchvision.
+        from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         model = AutoModel.from_pretrained(path, **options)
         model = getattr(model, "vision_model", model) if hasattr(model.config, "vision_config") else model

@@ -1,0 +1,1 @@
+"""Typed values of a record ↔ text that a model reads and writes."""
