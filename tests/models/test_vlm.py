@@ -225,10 +225,16 @@ def test_half_precision_runs(fresh_nano, precision):
 
 
 def test_without_a_mask_all_tokens_are_present(nano):
-    """transformers would guess packed samples from positions that restart; here the mask is always passed."""
+    """transformers would guess packed samples from positions that restart; here the mask is always passed, and such
+    positions need a rule.
+    """
     batch, _ = batch_of(nano, CHATS[0])
     plain = {k: v for k, v in batch.items() if k != "attention_mask"}
-    positions = torch.arange(batch["input_ids"].shape[1])[None] % 5
+    positions = torch.arange(batch["input_ids"].shape[1])[None]
     with torch.no_grad():
+        for inputs in (plain, batch):
+            with pytest.raises(ValueError, match=r"same_segment\(\)"):
+                nano.model(**inputs, position_ids=positions % 5, use_cache=False)
+        positions = positions * 2  # a gap is what the guess takes for a new sample
         expected = nano.model(**batch, position_ids=positions, use_cache=False).logits
         assert torch.equal(nano.model(**plain, position_ids=positions, use_cache=False).logits, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,10 @@ class Stream:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self.finished = False
-        self._thread = threading.Thread(target=self._run, name="vitrail-generate", daemon=True)
+        context = contextvars.copy_context()  # rules that hold here hold for the answer
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run,), name="vitrail-generate", daemon=True
+        )
 
     @classmethod
     def of(

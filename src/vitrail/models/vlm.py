@@ -23,6 +23,7 @@ from vitrail.models.connectors.connector import Connector
 from vitrail.models.features import Features
 from vitrail.models.layout import Layout
 from vitrail.models.logits import logits_at
+from vitrail.models.rules.packing import refuse_unruled_resets
 from vitrail.models.towers.tower import Tower
 
 
@@ -191,6 +192,7 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds = self._merge(input_ids, inputs_embeds, image_tokens)
         if attention_mask is None:
             attention_mask = self._all_present(inputs_embeds, cache)
+        refuse_unruled_resets(position_ids, attention_mask, decoder=self.get_decoder())
         if position_ids is None and isinstance(attention_mask, Tensor) and attention_mask.ndim == 2:
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         arguments = {

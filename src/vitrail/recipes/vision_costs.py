@@ -2,9 +2,9 @@
 
 Our own towers and connectors are run on the meta device (:mod:`vitrail.recipes.costs`). The towers of transformers look
 at values on the way (grids, windows, padding), so theirs is counted: a patch goes once through every weight of the
-tower's linear and convolutional layers, and sees the patches of its own tile (or window). The tests
-compare the count with what torch counts on real models of each family. Activations that a training tower keeps are those of
-Korthikanti et al. (2022, "Reducing activation recomputation in large transformer models", eq. 1, without dropout and with fused
+tower's linear and convolutional layers, and sees the patches of its own tile (or window). The tests compare the count
+with what torch counts on real models of each family. Activations that a training tower keeps are those of Korthikanti
+et al. (2022, "Reducing activation recomputation in large transformer models", eq. 1, without dropout and with fused
 attention): ``8 width + 2 inner`` values a patch and block.
 """
 

@@ -85,6 +85,15 @@ def test_our_batches_likelihoods_answers_and_losses_guess_nothing(nano, no_guess
     NextToken()(nano.model, batch).total()
 
 
+def test_our_model_refuses_positions_that_fall_back_unless_a_rule_isolates():
+    model, inputs, layout, positions = packed("ours")
+    with pytest.raises(ValueError, match=r"same_segment\(\)"):
+        model(**inputs, position_ids=positions)
+    with applied(model, same_segment(), layout):
+        isolated = samples.logits(model, inputs, position_ids=positions)
+        assert torch.equal(samples.logits(model, inputs), isolated)
+
+
 @pytest.mark.parametrize("axes", [2, 4])
 def test_positions_that_fall_back_need_a_rule_that_isolates(axes):
     model, _, layout, positions = packed("llama")
