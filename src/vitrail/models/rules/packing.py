@@ -21,9 +21,11 @@ def refuse_unruled_resets(position_ids: Tensor | None, attention_mask: Any, *, d
 
     ``position_ids`` ``(batch, tokens)``, or ``(4, batch, tokens)`` with the text's first; three axes alone fall back
     between pictures and text and say nothing. ``attention_mask`` ``(batch, tokens)`` tells padding, whose positions
-    do not count.
+    do not count; one of four dimensions says itself who sees whom, and nothing is refused.
     """
     if position_ids is None or position_ids.shape[-1] < 2:
+        return
+    if isinstance(attention_mask, Tensor) and attention_mask.ndim == 4:
         return
     if position_ids.ndim == 3 and len(position_ids) != 4:
         return
