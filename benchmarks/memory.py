@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,20 +88,22 @@ def resident(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def measured(case: str, rows: int, tokens: int) -> int:
+def measured(case: str, rows: int, tokens: int, keep_freed: bool) -> int:
     """How far two steps raise this process's resident memory."""
     import torch
     from torch.nn import functional as F
 
     from vitrail.models.logits import logits_at, shifted
+    from vitrail.training.memory import keep_freed_memory
 
+    if keep_freed:
+        keep_freed_memory()
     warm = build("tiny-lora", "cpu")  # what the libraries take for themselves is there before
     warm(input_ids=torch.ones(1, 8, dtype=torch.long)).logits.sum().backward()
     torch.optim.AdamW([p for p in warm.parameters() if p.requires_grad], fused=True).step()
     del warm
     gc.collect()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     model = build(case, "cpu").train()
     if "again" in case:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -123,6 +126,17 @@ def measured(case: str, rows: int, tokens: int) -> int:
     return resident("VmHWM") - before
 
 
+def in_own_process(case: str, args: argparse.Namespace, keep_freed: bool) -> int:
+    """:func:`measured` in a fresh process."""
+    command = [sys.executable, __file__, "--measure", case]
+    command += ["--rows", str(args.rows), "--tokens", str(args.tokens)]
+    given_back = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": "0"}
+    command += ["--keep-freed"] if keep_freed else []
+    environment = {**os.environ, **({} if keep_freed else given_back)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return int(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,16 +145,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--measure", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--keep-freed", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(measured(args.measure, args.rows, args.tokens))
+        print(measured(args.measure, args.rows, args.tokens, args.keep_freed))
         return
     found = []
     for case in args.cases:
         plan = planned(case, args.rows, args.tokens)
-        sizes = ["--rows", str(args.rows), "--tokens", str(args.tokens)]
-        command = [sys.executable, __file__, "--measure", case, *sizes]
-        peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        peak, kept = (in_own_process(case, args, keep_freed) for keep_freed in (False, True))
         total = sum(plan.values())
         mib = {name: round(value / 2**20, 1) for name, value in plan.items()}
         found.append(
@@ -148,6 +161,7 @@ def main() -> None:
                 "case": case,
                 "planned_mib": round(total / 2**20, 1),
                 "measured_mib": round(peak / 2**20, 1),
+                "kept_mib": round(kept / 2**20, 1),
                 "ratio": round(total / peak, 3),
                 "plan": mib,
             }

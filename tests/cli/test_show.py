@@ -22,6 +22,7 @@ VISION = families.VISION
 ENCODERS = {
     "bert": lambda: T.BertForMaskedLM(T.BertConfig(**TEXT)),
     "xlm-roberta": lambda: T.XLMRobertaForMaskedLM(T.XLMRobertaConfig(**TEXT)),
+    "roberta": lambda: T.RobertaForMaskedLM(T.RobertaConfig(**TEXT)),
     "modernbert": lambda: T.ModernBertForMaskedLM(
         T.ModernBertConfig(
             **TEXT, pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2

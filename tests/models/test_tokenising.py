@@ -110,6 +110,16 @@ def test_special_tokens_in_a_text_are_text(kinds, kind, before):
     assert not set(ids) & {tokenizer.convert_tokens_to_ids(t) for t in ("<image>", "</s>")} - {None}
 
 
+def test_a_special_text_is_tokenised_as_if_its_token_did_not_exist():
+    def named(special):
+        backend = K.Tokenizer.from_str(family_files.byte_level(special))
+        return T.PreTrainedTokenizerFast(tokenizer_object=backend)
+
+    text = "see <image> and <|im_end|>"
+    plain = named(())(text, add_special_tokens=False)["input_ids"]
+    assert PieceTokenizer(named(("<image>", "<|im_end|>")))(text, "nothing").ids == plain
+
+
 def test_a_placeholder_that_is_not_special_is_cut(kinds):
     tokenizer = T.PreTrainedTokenizerFast(tokenizer_object=K.Tokenizer.from_str(KINDS["smollm2"]()))
     tokenizer.add_tokens(["[IMG]"])

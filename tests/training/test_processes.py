@@ -1,5 +1,8 @@
 """A run that asks for sharding gets an error, not something else."""
 
+import subprocess
+import sys
+
 import pytest
 
 from conftest import chat
@@ -27,3 +30,20 @@ def test_a_stage_is_refused_before_anything_is_written(nano, tmp_path, monkeypat
     with pytest.raises(ValueError, match="asks for fully sharded"):
         train_stage(nano.model, data, nano.collator(), NextToken(), config, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+LEAVES = """
+import atexit
+import torch.distributed as dist
+from vitrail.training.processes import leave_in_order
+atexit.register(lambda: print("connected" if dist.is_initialized() else "left"))  # runs last
+leave_in_order()
+leave_in_order()
+dist.init_process_group("gloo", init_method="file://{}", rank=0, world_size=1)
+"""
+
+
+def test_a_process_disconnects_before_the_interpreter_ends(tmp_path):
+    program = LEAVES.format(tmp_path / "meeting")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "left"), done.stderr

@@ -125,6 +125,19 @@ def test_generation_equals_recomputation(loaded, name):
 
 
 @each_family
+def test_beams_of_a_batch_are_those_of_its_rows(loaded, name):
+    bundle = loaded(name)
+    prompts = [
+        bundle.encoder.encode(Chat(messages=r.messages[:1]), add_generation_prompt=True) for r in mixed()
+    ]
+    settings = GenerationSettings(max_new_tokens=3, num_beams=2)
+    together = generate_from(bundle, prompts, settings)
+    assert [r.tokens for r in together] == [
+        generate_from(bundle, [prompt], settings)[0].tokens for prompt in prompts
+    ]
+
+
+@each_family
 def test_likelihoods_equal_a_plain_forward(loaded, name):
     bundle = loaded(name)
     prompts = [

@@ -165,9 +165,6 @@ def picture_types(layout: Layout) -> dict[str, Tensor]:
 
 
 def prefix_types(layout: Layout) -> dict[str, Tensor]:
-    """``token_type_ids`` of PaliGemma: 0 in the prefix, whose tokens see each other, 1 from the first answer on.
-
-    Padding is 1, so that it belongs to no prefix.
-    """
+    """``token_type_ids`` of PaliGemma: 0 in the prefix, whose tokens see each other, 1 from the first answer on."""
     answered = (layout.speaker == Speaker.ASSISTANT).long().cumsum(-1) > 0
-    return {"token_type_ids": (answered | ~layout.present).long()}
+    return {"token_type_ids": answered.long()}
