@@ -12,6 +12,8 @@ dual encoder       ``vision``, ``vision.embeddings``, ``vision.blocks``, ``visio
                    ``text`` (its blocks are ``text.layers``), ``temperature``
 =================  ==========================================================================================
 
+What a surgery added has the surgery's name: ``gamma_mod``, ``gamma_mod.router``.
+
 A list of blocks takes an index or a slice: ``tower.blocks[-2:]``, ``language.layers[0]``. ``vision`` is another name of
 a multimodal model's ``tower``.
 """
@@ -29,6 +31,7 @@ from vitrail import registry
 from vitrail.models.families.family import Family
 from vitrail.models.families.table import family_of
 from vitrail.models.logits import unwrapped
+from vitrail.models.surgery import operating
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def parts(model: nn.Module) -> dict[str, nn.Module]:
     found = dict(_told(inner, family))
     if family.kind in ("multimodal", "language"):
         found |= _decoder(inner)
-    return found
+    return found | operating.added_parts(inner)
 
 
 def _told(inner: nn.Module, family: Family) -> Iterator[tuple[str, nn.Module]]:

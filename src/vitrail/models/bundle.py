@@ -12,6 +12,7 @@ from vitrail.models.batches import Collator, Pixels, VisionInputs
 from vitrail.models.encoding import ChatEncoder
 from vitrail.models.families.family import Family
 from vitrail.models.families.table import family_of
+from vitrail.models.surgery import operating
 
 
 @dataclass
@@ -88,10 +89,13 @@ def encoder_of(family: Family, processor: Any, config: Any, max_length: int | No
             max_length=max_length,
         )
     assert family.planner is not None
+    planner = family.planner(processor, config)
+    for _, surgery, record in operating.done(config):
+        planner = surgery.planner(planner, record)
     return ChatEncoder(
         tokenizer,
         image_token_id=config.image_token_id,
-        planner=family.planner(processor, config),
+        planner=planner,
         stand_ins=family.stand_ins(processor, config),
         chat_template=template,
         begins_with_bos=family.begins_with_bos,

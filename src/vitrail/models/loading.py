@@ -9,6 +9,7 @@ import vitrail.models  # noqa: F401  (registers the Auto classes)
 from vitrail.models.bundle import Bundle
 from vitrail.models.families.table import family_of
 from vitrail.models.folders import first_line, load_processor
+from vitrail.models.surgery import operating
 
 
 def load(
@@ -115,8 +116,10 @@ def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict
     from safetensors import SafetensorError
 
     kind = model_class(config)
+    changed = any(True for _ in operating.done(config))
+    built: Any = operating.operated_class(kind, config) if changed else kind
     try:
-        model, info = kind.from_pretrained(
+        model, info = built.from_pretrained(
             source,
             config=config,
             trust_remote_code=trust_remote_code,
@@ -139,4 +142,7 @@ def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict
     }
     if wrong:
         raise ValueError(f"the weights in {source} do not fit its configuration: {wrong}")
+    if changed:
+        model.__class__ = kind
+        operating.after_load(model)
     return model

@@ -23,6 +23,7 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
     bundle = _without_adapters(model, seed, cache)
     if model.path is None and model.dtype != "auto":
         bundle.model.to(getattr(torch, model.dtype))
+    bundle = _operated(bundle, model, seed)
     if model.lora is not None:
         from vitrail.recipes.adapters import add_lora
 
@@ -30,6 +31,20 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
             torch.manual_seed(seed)
             add_lora(bundle.model, model.lora)
     return bundle
+
+
+def _operated(bundle: Bundle, model: Model, seed: int) -> Bundle:
+    """The bundle after the recipe's surgeries; its encoder counts the tokens that they leave."""
+    from vitrail.models.bundle import Bundle
+    from vitrail.models.surgery.operating import operate
+
+    if not model.surgeries:
+        return bundle
+    for surgery in model.surgeries:
+        operate(bundle.model, surgery.name, surgery.settings, seed=seed)
+    changed = Bundle.of(bundle.model, bundle.processor, name=bundle.name)
+    changed.model.eval()
+    return changed
 
 
 def _without_adapters(model: Model, seed: int, cache: Path | None) -> Bundle:

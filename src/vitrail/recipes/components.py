@@ -50,6 +50,12 @@ class Connector(Component):
     seam = "connector"
 
 
+class Surgery(Component):
+    """A change inside the model, made once when it is built and saved with it."""
+
+    seam = "surgery"
+
+
 class Instruction(Component):
     """How a question is put."""
 

@@ -123,6 +123,8 @@ def language_bytes(model: Any, batch: Batch, *, bfloat16: bool = False, checkpoi
 
     As :func:`language_flops`; ``bfloat16``: under autocast.
     """
+    from vitrail.models.surgery.operating import added_parts
+
     decoder, head = model.get_decoder(), model.get_output_embeddings()
 
     def forward() -> torch.Tensor:
@@ -131,7 +133,7 @@ def language_bytes(model: Any, batch: Batch, *, bfloat16: bool = False, checkpoi
         return F.cross_entropy(logits.float(), targets, reduction="none")
 
     def measured() -> float:
-        return _live_bytes([decoder, head], forward, bfloat16)
+        return _live_bytes([decoder, head, *added_parts(model).values()], forward, bfloat16)
 
     trains = batch.inputs_need_gradients or any(one.requires_grad for one in model.parameters())
     with _training(model, checkpointing) if trains else nullcontext():
@@ -272,7 +274,7 @@ def _weightless(modules: list[Any], mode: FakeTensorMode) -> Iterator[list[torch
     """
     made: dict[int, torch.Tensor] = {}
     places = []
-    for module in (inner for root in modules for inner in root.modules()):
+    for module in nn.ModuleList(modules).modules():  # each once, however often it lies in them
         for store in (module._parameters, module._buffers):
             for name, value in store.items():
                 if value is None:

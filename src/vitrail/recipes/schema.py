@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Tower
+from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Surgery, Tower
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
@@ -63,7 +63,8 @@ class Model(Frozen):
 
     ``path``: a ready model of any family that is known (docs/families.md), by folder or hub name. ``testbed``: the
     tower and language model of ``small`` (real weights, fetched once) or ``nano`` (tiny, random), with a fresh
-    ``connector``. Or ``tower``, ``connector`` and ``language``, each by itself. ``lora`` goes with all three.
+    ``connector``. Or ``tower``, ``connector`` and ``language``, each by itself. ``surgeries`` and ``lora`` go with all
+    three: surgeries change the model in their order, and adapters come last.
 
     ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
     configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
@@ -75,6 +76,7 @@ class Model(Frozen):
     tower: Tower | None = None
     connector: Connector | None = None
     language: Annotated[Language, BeforeValidator(_named)] | None = None
+    surgeries: tuple[Surgery, ...] = ()
     lora: Lora | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     image: dict[str, Any] | None = Field(default=None, min_length=1)

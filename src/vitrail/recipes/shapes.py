@@ -52,9 +52,13 @@ def on_meta(model: Model) -> Any:
     """
     import torch
 
+    from vitrail.models.surgery import operating
+
     config, kind = _described(model)
     with torch.device("meta"):
-        built = kind(config)
+        built = operating.operated_class(kind, config)(config)
+        for surgery in model.surgeries:
+            operating.outline(built, surgery.name, surgery.settings)
     if (dtype := _dtype(model, config)) is not None:
         built.to(dtype)
     if model.lora is not None:

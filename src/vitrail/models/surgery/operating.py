@@ -33,7 +33,16 @@ def operate(model: Any, name: str, settings: dict[str, Any] | None = None, *, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         record = surgery.fresh(inner)
-    _write(inner.config, [*_entries(inner.config), {"name": name, "settings": settings or {}, "record": record}])
+    _record(inner.config, name, settings or {}, record)
+    return model
+
+
+def outline(model: Any, name: str, settings: dict[str, Any] | None = None) -> Any:
+    """The same on a model on the meta device, which has shapes alone; for plans."""
+    surgery = build(name, settings or {})
+    surgery.check(model)
+    record = surgery.outline(model)
+    _record(model.config, name, settings or {}, record)
     return model
 
 
@@ -99,7 +108,9 @@ def refuse_broken(config: Any, wanted: str, what: str) -> None:
     """ValueError if a recorded surgery breaks ``wanted``; ``what`` says in words what was asked for."""
     for name, surgery, _ in done(config):
         if wanted in surgery.breaks:
-            raise ValueError(f"{what} does not work with the surgery {name!r}, which this model has undergone")
+            raise ValueError(
+                f"{what} does not work with the surgery {name!r}, which this model has undergone"
+            )
 
 
 def _entries(config: Any) -> Sequence[dict[str, Any]]:
@@ -107,5 +118,6 @@ def _entries(config: Any) -> Sequence[dict[str, Any]]:
     return list(kept.get("surgeries", []))
 
 
-def _write(config: Any, entries: list[dict[str, Any]]) -> None:
+def _record(config: Any, name: str, settings: dict[str, Any], record: dict[str, Any]) -> None:
+    entries = [*_entries(config), {"name": name, "settings": settings, "record": record}]
     setattr(config, KEY, {**(getattr(config, KEY, None) or {}), "surgeries": entries})

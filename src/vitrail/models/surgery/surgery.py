@@ -44,6 +44,13 @@ class Surgery:
         """Change a model that has its weights, in place; the record that :meth:`rebuild` needs, as plain JSON."""
         raise NotImplementedError
 
+    def outline(self, model: nn.Module) -> dict[str, Any]:
+        """Give a model on the meta device the shapes that :meth:`fresh` would, for plans; by default :meth:`fresh`.
+
+        For those that look at weights: the shapes of whatever choice they would make, and a record of it.
+        """
+        return self.fresh(model)
+
     def rebuild(self, model: nn.Module, record: dict[str, Any]) -> None:
         """Make the same modules in a model whose weights are still to come (they may be on the meta device)."""
         raise NotImplementedError
