@@ -150,7 +150,7 @@ def test_noise_of_equal_recipes():
 # The same items for every seed, as for a user's own test file.
 
 
-def crossed(generator, effect, seeds=8, items=120):
+def crossed(generator, effect, seeds=24, items=120):
     """Answers (seeds, items) of two arms: seeds, items and arms each have their own chance."""
     item = generator.normal(0, 0.8, items)
     gain = generator.normal(0, 1.5, items)  # the method helps some items and harms others

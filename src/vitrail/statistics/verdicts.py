@@ -1,7 +1,7 @@
 """Verdicts: what an interval says about a claim, under a rule that was fixed before the run.
 
-With [l, u] the interval of the effect: **not seen** iff u < ``unseen_below``; otherwise **seen** iff l > ``seen_above``;
-otherwise **undecided**. Every kind of claim states its two bounds:
+With [l, u] the interval of the effect: **not seen** iff u < ``unseen_below``; otherwise **seen** iff l >
+``seen_above``; otherwise **undecided**. Every kind of claim states its two bounds:
 
 ================  =====================================================  =========================  ================
 kind              effect                                                 not seen iff u <           seen iff l >
