@@ -139,10 +139,12 @@ _built_in(
     "evaluation.inferencers",
     likelihood="Likelihood rank options by likelihood",
     generate="Generate answer in words",
+    reference="Reference how likely the reference answer is",
 )
 _built_in(
     "metric",
     "evaluation.metrics",
     accuracy="Accuracy the highest-ranked option is right",
+    loss="Loss nats a token of the reference answer",
     match="Match an answer in words says the right option",
 )

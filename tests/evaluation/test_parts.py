@@ -250,3 +250,43 @@ def test_reading_a_task_and_scoring_need_no_torch():
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_loss_of_a_reference_equals_the_model_s_own(tmp_path):
+    import torch
+
+    from vitrail.data.records import Chat
+    from vitrail.data.sources import ListSource
+    from vitrail.evaluation.run import run_task
+    from vitrail.evaluation.scores import score
+    from vitrail.evaluation.task import Task
+    from vitrail.models.testbeds import nano
+
+    def chat(question, answer):
+        turns = [("user", question), ("assistant", answer)]
+        return Chat.model_validate(
+            {"messages": [{"role": role, "content": [{"type": "text", "text": t}]} for role, t in turns]}
+        )
+
+    source = ListSource([chat("what is it?", "a red cat"), chat("how many?", "three")])
+    bundle = nano.build(seed=2)
+    task = Task(name="mine", inferencer="reference", metric="loss")
+    found = score(run_task(task, bundle, tmp_path, source=source, batch_size=2))
+    wanted = []
+    for record in source:
+        batch = bundle.collator()([bundle.encoder.encode(record)])
+        with torch.no_grad():
+            output = bundle.model(**batch)
+        wanted.append(float(output.loss))
+    assert found.overall.loss == pytest.approx(sum(wanted) / 2, abs=1e-4)
+    assert found.overall.accuracy is None and found.overall.n == 2 and found.set_aside == 0
+    low, high = found.overall.loss_interval
+    assert low <= found.overall.loss <= high
+
+
+def test_a_loss_needs_a_reference():
+    from vitrail.evaluation.inferencers import Reference
+    from vitrail.evaluation.instructions import Prompt
+
+    with pytest.raises(ValueError, match="has no reference answer"):
+        Reference(Reference.Config()).encode(None, Prompt(None, options=("a", "b")), None)

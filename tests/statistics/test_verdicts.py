@@ -170,7 +170,7 @@ def test_an_interval_over_the_same_items_keeps_its_level():
         seen += crossed_difference(one, two).low > 0
         seeds_only += mean_t((one - two).mean(1)).low > 0
     assert seen <= MOST
-    assert seeds_only > 2 * MOST  # what happens when items count as fixed
+    assert seeds_only > 1.5 * MOST  # what happens when items count as fixed
 
 
 def test_crossed_by_hand():

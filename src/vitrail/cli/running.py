@@ -46,12 +46,20 @@ def print_scores(scores: dict[str, dict[str, Any]]) -> None:
         ]
         rows.append(("all", *(_cell(conditions[name]) for name in names), _chance(conditions, None)))
         columns = ("kind", *names, "chance")
-        print_table(f"{task}: right answers, with 95 % interval", columns, rows, right=range(1, len(columns)))
+        what = "nats a token (less is better)" if _distance(conditions) else "right answers"
+        print_table(f"{task}: {what}, with 95 % interval", columns, rows, right=range(1, len(columns)))
+
+
+def _distance(conditions: dict[str, Any]) -> bool:
+    return any(score.get("loss") is not None for score in conditions.values())
 
 
 def _cell(score: dict[str, Any] | None) -> str:
     if score is None or not score.get("n"):
         return "–"
+    if score.get("loss") is not None:
+        ends = score["loss_interval"]
+        return f"{score['loss']:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
     low, high = score["interval"]
     return f"{100 * score['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 

@@ -6,7 +6,7 @@ returns for each question goes into the answers file as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,6 +111,36 @@ class Likelihood:
             return {"share_prompt": False, "reason": "by setting"}
         sharing = prompt_sharing(bundle.model)
         return {"share_prompt": sharing.possible, "reason": sharing.reason}
+
+
+class Reference:
+    """How likely the model finds the reference answer: nothing is chosen, the answer's tokens are read off."""
+
+    gives = "loss"
+
+    class Config(Settings):
+        """``end``: the token that ends the turn counts as the answer's last."""
+
+        end: bool = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._rank = Likelihood(Likelihood.Config(end=config.end))
+
+    def encode(self, bundle: Bundle, prompt: Prompt, root: Path | None) -> Asked:
+        """Tokens of prompt and reference. ValueError for options instead of a reference, or more than fits."""
+        if prompt.reference is None:
+            raise ValueError("has no reference answer; use the inferencer 'likelihood' for options")
+        return self._rank.encode(bundle, replace(prompt, options=(prompt.reference,)), root)
+
+    def ask(self, bundle: Bundle, asked: list[Asked], batch_size: int) -> list[dict[str, Any]]:
+        """For each: ``logprob`` of the whole answer (natural logarithm) and its number of ``tokens``."""
+        rows = self._rank.ask(bundle, asked, batch_size)
+        return [{"logprob": row["logprobs"][0], "tokens": row["tokens"][0]} for row in rows]
+
+    def describe(self, bundle: Bundle) -> dict[str, Any]:
+        """Nothing beyond the settings."""
+        return {}
 
 
 class Generate:

@@ -31,12 +31,13 @@ class Prompt:
     """What the model is shown.
 
     ``beginning`` starts its answer and is not scored; ``options`` are the texts that may follow it, in the
-    order of the record's options.
+    order of the record's options; ``reference`` is the answer of a question without options.
     """
 
     chat: Chat
     beginning: str = ""
     options: tuple[str, ...] = ()
+    reference: str | None = None
 
 
 class Plain:
@@ -50,7 +51,7 @@ class Plain:
 
     def prompt(self, item: Item) -> Prompt:
         """The prompt of an item."""
-        return Prompt(item.chat, "", item.options)
+        return Prompt(item.chat, "", item.options, item.reference)
 
 
 class Template:
@@ -98,7 +99,8 @@ class Template:
         stripped = beginning.rstrip(" ")
         space = beginning[len(stripped) :]
         chat = asked(item.chat, self.query, item.options, self.config.system)
-        return Prompt(chat, stripped, tuple(space + option for option in item.options))
+        reference = None if item.reference is None else space + item.reference
+        return Prompt(chat, stripped, tuple(space + option for option in item.options), reference)
 
 
 class Lettered:

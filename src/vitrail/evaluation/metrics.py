@@ -1,4 +1,7 @@
-"""The seam *metric*: what an answer is worth. It judges one row of the answers file by itself."""
+"""The seam *metric*: what an answer is worth. It judges one row of the answers file by itself.
+
+A metric that measures a distance from the reference, instead of right and wrong, also has ``loss(row)``.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,26 @@ class Accuracy:
     def judge(self, row: dict[str, Any]) -> Judgement:
         """Judge a row with ``choice`` and ``answer``."""
         return Judgement(row["choice"], row["choice"] == row["answer"], True)
+
+
+class Loss:
+    """The mean negative log-likelihood of the reference answer's tokens, in nats a token."""
+
+    takes = "loss"
+
+    class Config(Settings):
+        """Nothing to set."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def judge(self, row: dict[str, Any]) -> Judgement:
+        """Neither right nor wrong."""
+        return Judgement(None, False, True)
+
+    def loss(self, row: dict[str, Any]) -> float:
+        """Of a row with ``logprob`` and ``tokens``, in nats a token; less is better."""
+        return -row["logprob"] / row["tokens"]
 
 
 class Match:

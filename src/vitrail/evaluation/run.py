@@ -170,4 +170,5 @@ class _Run:
             **answer,
         }
         judged = self.metric.judge(row)
-        return {**row, **judged._asdict(), "seconds": seconds}
+        measured = {"loss": self.metric.loss(row)} if hasattr(self.metric, "loss") else {}
+        return {**row, **judged._asdict(), **measured, "seconds": seconds}

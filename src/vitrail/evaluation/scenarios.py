@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from vitrail.data.folds import picture_of
 from vitrail.data.media import media_of, why_unreadable
 from vitrail.data.records import Chat, Image, Text
 from vitrail.data.sources import Source, take
 from vitrail.evaluation.task import Settings
-from vitrail.storage.cache import key
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         "id": record.id if record.id is not None else f"row-{row}",
         "root": root,
         "kind": str(record.meta.get("kind", "all")),
-        "cluster": str(record.meta.get("picture") or _picture_key(record, row)),
+        "cluster": str(record.meta.get("picture") or picture_of(record, row)),
         "names": record.meta.get("names"),
     }
     if record.choices is None:
@@ -126,11 +126,3 @@ def _open_question(record: Chat, common: dict[str, Any]) -> Item:
     if not last.text.strip():
         raise ValueError("the reference answer is empty")
     return Item(chat=record.model_copy(update={"messages": tuple(before)}), reference=last.text, **common)
-
-
-def _picture_key(record: Chat, row: int) -> str:
-    """What makes questions about one picture recognisable where the record does not say."""
-    images = record.images
-    if not images:
-        return f"row-{row}"
-    return images[0].path if images[0].path is not None else key("picture", images[0].bytes or b"")

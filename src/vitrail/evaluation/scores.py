@@ -9,7 +9,7 @@ from typing import Any
 
 from vitrail.evaluation.answers import Answers, read_answers, reasons
 from vitrail.evaluation.baselines import chance, majority
-from vitrail.statistics.intervals import proportion
+from vitrail.statistics.intervals import clustered_bootstrap, proportion
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Rate:
 
     ``accuracy`` and ``interval`` are None for no questions. An answer that could not be read (``unparsed``)
     is not right, and not counted among the ``wrong``. ``chance``: an option drawn at random; ``majority``:
-    the best guess from answers to other questions of the kind; both None for questions without options.
+    the best guess from answers to other questions of the kind; both None for questions without options. ``loss`` is
+    the mean a question with its interval, of metrics that measure a distance; then nothing is right or wrong.
     """
 
     n: int
@@ -31,6 +32,8 @@ class Rate:
     interval: tuple[float, float] | None
     chance: float | None
     majority: float | None
+    loss: float | None = None
+    loss_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def rate(rows: Sequence[dict[str, Any]], guessed: dict[int, bool]) -> Rate:
     """The rate of some rows; ``guessed`` tells of each row number whether the guess without a picture is
     right.
     """
+    if rows and all(row.get("loss") is not None for row in rows):
+        return _distance(rows)
     right = [bool(row["correct"]) for row in rows]
     unparsed = sum(not row["parsed"] for row in rows)
     clusters = [row["cluster"] for row in rows]
@@ -107,6 +112,26 @@ def rate(rows: Sequence[dict[str, Any]], guessed: dict[int, bool]) -> Rate:
         interval=(found.low, found.high) if found else None,
         chance=chance(rows),
         majority=sum(guesses) / len(guesses) if guesses and len(guesses) == len(rows) else None,
+    )
+
+
+def _distance(rows: Sequence[dict[str, Any]]) -> Rate:
+    """The rate of rows whose metric measured a distance."""
+    values, clusters = [float(row["loss"]) for row in rows], [row["cluster"] for row in rows]
+    found = clustered_bootstrap(values, clusters) if len(set(clusters)) > 1 else None
+    return Rate(
+        n=len(rows),
+        clusters=len(set(clusters)),
+        right=0,
+        wrong=0,
+        unparsed=0,
+        ties=0,
+        accuracy=None,
+        interval=None,
+        chance=None,
+        majority=None,
+        loss=found.value if found else sum(values) / len(values),
+        loss_interval=(found.low, found.high) if found else None,
     )
 
 

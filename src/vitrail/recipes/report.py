@@ -75,11 +75,20 @@ def _results(page: Any, recipe: Recipe, scores: Mapping[str, Mapping[str, Scores
     section = page.section("Results", lead)
     section.add(Headline([_headline(task, conditions) for task, conditions in scores.items()]))
     for task, conditions in scores.items():
-        section.add(_bars(task, conditions), *_counts(task, conditions))
+        bars = [] if first_of(conditions).overall.loss is not None else [_bars(task, conditions)]
+        section.add(*bars, *_counts(task, conditions))
+
+
+def first_of(conditions: Mapping[str, Scores]) -> Scores:
+    """The scores of the first condition, which the others are held against."""
+    return next(iter(conditions.values()))
 
 
 def _headline(task: str, conditions: Mapping[str, Scores]) -> tuple[str, str, str]:
     name, first = next(iter(conditions.items()))
+    if first.overall.loss is not None:
+        parts = [f"{other} {one.overall.loss:.3f}" for other, one in conditions.items() if other != name]
+        return task, f"{first.overall.loss:.3f}", "; ".join([f"{name}; {_share(first.overall)}", *parts])
     detail = f"{name}; {_share(first.overall)}"
     others = [
         f"{other} {_percent(one.overall.accuracy)}" for other, one in conditions.items() if other != name
@@ -94,6 +103,9 @@ def _percent(share: float | None) -> str:
 
 
 def _share(rate: Rate) -> str:
+    if rate.loss_interval is not None:
+        low, high = rate.loss_interval
+        return f"{low:.3f} to {high:.3f} nats a token ({rate.n} answers)"
     if rate.interval is None:
         return f"{rate.n} questions"
     return f"{100 * rate.interval[0]:.0f} to {100 * rate.interval[1]:.0f} % ({rate.n} questions)"

@@ -124,7 +124,8 @@ class File(Frozen):
     ``n`` takes the first so many; ``on_error`` what a bad row does; ``root`` where relative paths of pictures begin
     (default: the file's folder). A record of more than ``max_length`` tokens is refused (``too_long: raise``), left
     out and counted (``drop``), or loses whole turns from its end until it fits (``cut_turns``); default as
-    ``on_error`` says.
+    ``on_error`` says. ``fold`` takes the part of the file that is for training, for tuning or for the result, divided
+    by pictures with ``split_seed`` (:mod:`vitrail.data.folds`).
     """
 
     kind: Literal["file"] = "file"
@@ -132,6 +133,8 @@ class File(Frozen):
     n: int | None = Field(default=None, ge=1)
     on_error: Literal["raise", "set_aside"] = "raise"
     root: str | None = None
+    fold: Literal["train", "development", "test"] | None = None
+    split_seed: int = Field(default=0, ge=0)
     max_length: int | None = Field(default=None, ge=1)
     too_long: Literal["raise", "drop", "cut_turns"] | None = None
 

@@ -35,6 +35,7 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
 
 
 def _file(data: File, name: str) -> Any:
+    from vitrail.data.folds import fold_of
     from vitrail.data.readers import open_source
     from vitrail.data.sources import take
 
@@ -42,6 +43,8 @@ def _file(data: File, name: str) -> Any:
         source: Any = open_source(data.path, on_error=data.on_error, root=data.root)
         if data.n is not None and data.n < len(source):
             source = take(source, data.n)
+        if data.fold is not None:
+            source = fold_of(source, data.fold, data.split_seed)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
     if len(source) == 0:
