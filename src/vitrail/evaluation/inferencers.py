@@ -135,8 +135,11 @@ class Reference:
 
     def ask(self, bundle: Bundle, asked: list[Asked], batch_size: int) -> list[dict[str, Any]]:
         """For each: ``logprob`` of the whole answer (natural logarithm) and its number of ``tokens``."""
-        rows = self._rank.ask(bundle, asked, batch_size)
-        return [{"logprob": row["logprobs"][0], "tokens": row["tokens"][0]} for row in rows]
+        from vitrail.inference.likelihood import option_logprobs
+
+        questions = [(one.prompt, one.options) for one in asked]
+        found = option_logprobs(bundle.model, bundle.collator(), questions, batch_size=batch_size)
+        return [{"logprob": round(one.sums[0], DIGITS), "tokens": one.counts[0]} for one in found]
 
     def describe(self, bundle: Bundle) -> dict[str, Any]:
         """Nothing beyond the settings."""
