@@ -174,6 +174,8 @@ def _gallery(page: Any, task: str, run: RunFolder) -> None:
     folder = run.evaluation(task)
     if not (folder / GALLERY).exists():
         return
+    if not (folder / GALLERY).stat().st_size:
+        return  # a report without a gallery
     source = open_source(folder / GALLERY)
     paths = [path for name in CONDITIONS if (path := folder / f"{name}.jsonl").exists()]
     if not len(source) or not paths:

@@ -67,12 +67,13 @@ def run(
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
     planned: Plan | None = None,
+    report: bool = True,
 ) -> RunResult:
     """Train, evaluate and report ``recipe`` in ``folder``, or do what is left of it.
 
     ``progress`` is told what happens (default: nobody). ``resume="never"`` refuses a folder that holds a run;
-    another recipe's run is refused in any case, with what differs. ValueError for what the user can put
-    right.
+    another recipe's run is refused in any case, with what differs; a field that a stored recipe lacks has its default.
+    ValueError for what the user can put right.
     """
     from vitrail.training.progress import make_progress
 
@@ -82,12 +83,12 @@ def run(
         raise ValueError(
             f"{folder} holds a run already; choose another folder, or let it go on (resume=auto)"
         )
-    with place.writing(loading.plain(recipe)) as opened:
-        return _run(recipe, opened, listener, device, planned)
+    with place.writing(loading.plain(recipe), lambda stored: loading.plain(loading.load(stored))) as opened:
+        return _run(recipe, opened, listener, device, planned, report)
 
 
 def _run(
-    recipe: Recipe, opened: RunFolder, progress: Progress, device: str, planned: Plan | None
+    recipe: Recipe, opened: RunFolder, progress: Progress, device: str, planned: Plan | None, report: bool
 ) -> RunResult:
     from vitrail.recipes.evaluation_run import evaluate
     from vitrail.recipes.plan import plan
@@ -100,9 +101,9 @@ def _run(
     scores = evaluate(
         recipe, opened, progress, lambda: made or trained_model(recipe, opened, progress), device
     )
-    report: Path | None = None
+    written: Path | None = None
     try:
-        report = write_report(opened.path)
+        written = write_report(opened.path) if report else None
     except ImportError as missing:
         progress.note(f"no report: {missing}")
     return RunResult(
@@ -110,7 +111,7 @@ def _run(
         recipe=recipe,
         stages=stage_results(recipe, opened),
         scores={task: {name: one.as_json() for name, one in found.items()} for task, found in scores.items()},
-        report=report,
+        report=written,
     )
 
 

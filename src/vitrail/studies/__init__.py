@@ -1,0 +1,1 @@
+"""Studies: recipes compared under a rule that was fixed before the run."""

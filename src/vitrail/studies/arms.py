@@ -1,0 +1,109 @@
+"""Arms of a comparison: recipes that differ in one thing, at equal budgets.
+
+A method changes a recipe as its catalogue entry says: ``set`` gives fields by dotted name other values, ``add`` appends
+to lists. Its matched control is changed by the entry's ``control``, so that what the method adds in parameters or
+compute the control has, too.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vitrail.recipes import overrides
+from vitrail.recipes.loading import load, plain
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side: a plain recipe, and what is tuned beside the learning rate.
+
+    ``grid`` maps dotted fields of the recipe to the values that are tried. ``probe`` is ``"module:function"``, called
+    with (run folder, trained bundle) when a cell has finished; the numbers that it returns by name go into the result.
+    """
+
+    name: str
+    recipe: Mapping[str, Any]
+    about: str = ""
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    probe: str | None = None
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Every combination of the grid's values; one empty one without a grid."""
+        names = list(self.grid)
+        return [
+            dict(zip(names, values, strict=True))
+            for values in itertools.product(*(self.grid[name] for name in names))
+        ]
+
+
+def changed(recipe: Mapping[str, Any], change: Mapping[str, Any], where: str = "method") -> dict[str, Any]:
+    """A copy of a plain recipe with ``{"set": {field: value}, "add": {list: [items]}}`` applied, checked as a recipe.
+
+    ValueError, naming ``where``, for a field that does not exist or a value that does not fit.
+    """
+    unknown = sorted(set(change) - {"set", "add", "needs", "about"})
+    if unknown:
+        raise ValueError(f"{where} has {unknown[0]!r}; known are set, add, needs and about")
+    try:
+        result, _ = overrides.apply(recipe, dict(change.get("set", {})))
+        for name, items in dict(change.get("add", {})).items():
+            result, _ = overrides.apply(
+                result, {name: [*_list_at(result, name), *copy.deepcopy(list(items))]}
+            )
+        return plain(load(result))
+    except ValueError as error:
+        raise ValueError(f"{where} does not fit the recipe {recipe.get('name')!r}: {error}") from None
+
+
+def _list_at(recipe: Mapping[str, Any], name: str) -> list[Any]:
+    place: Any = recipe
+    for step in name.split("."):
+        if isinstance(place, Sequence) and not isinstance(place, str):
+            place = next(
+                (item for item in place if isinstance(item, Mapping) and item.get("name") == step), None
+            )
+        else:
+            place = (place or {}).get(step)
+    if place is not None and not isinstance(place, (list, tuple)):
+        raise ValueError(f"{name} is {place!r}, no list that something could be added to")
+    return list(place or ())
+
+
+def budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What an arm may spend: for each stage its steps (or epochs, or minutes), the records of one, and its data."""
+    found = {}
+    for stage in recipe.get("stages", ()):
+        data = dict(recipe.get("data", {}).get(stage.get("data"), {}))
+        found[stage["name"]] = {
+            "max_steps": stage.get("max_steps"),
+            "epochs": stage.get("epochs"),
+            "max_minutes": stage.get("max_minutes"),
+            "records a step": stage.get("batch_size", 8) * stage.get("accumulation", 1),
+            "data": {name: value for name, value in data.items() if name not in ("seed", "fold")},
+        }
+    return found
+
+
+def require_equal_budgets(arms: Sequence[Arm]) -> None:
+    """ValueError if two arms may spend different budgets: which, where, and how much."""
+    first = arms[0]
+    wanted = budget(plain(load(first.recipe)))
+    for arm in arms[1:]:
+        own = budget(plain(load(arm.recipe)))
+        if own == wanted:
+            continue
+        if list(own) != list(wanted):
+            raise ValueError(
+                f"{arm.name} has the stages {', '.join(own)}, and {first.name} has {', '.join(wanted)}: "
+                "arms are compared at equal budgets, stage by stage"
+            )
+        stage = next(name for name in own if own[name] != wanted[name])
+        part = next(part for part in own[stage] if own[stage][part] != wanted[stage][part])
+        raise ValueError(
+            f"arms have different budgets: {part} of stage {stage!r} is {own[stage][part]!r} for {arm.name} and "
+            f"{wanted[stage][part]!r} for {first.name}; make them equal"
+        )

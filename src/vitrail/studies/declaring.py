@@ -1,0 +1,104 @@
+"""How a paper's study is declared, and where its evidence goes.
+
+``studies/<paper>.py`` holds ``STUDY``. Its docstring says the command, the time on named hardware and the direction
+that is expected. What a testbed can carry is said there, too: a mechanism or an efficiency can be shown small, a
+capability at scale cannot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vitrail.registry import nearest
+from vitrail.statistics.verdicts import Kind
+from vitrail.studies.design import Cost, Design, Effect
+
+Testbed = Literal["nano", "small"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The claim of one paper put to the test.
+
+    ``published``: the paper's figure, in words; ``shows``: what kind of thing a small testbed can show of it.
+    ``designs`` builds the design of a testbed; ``minutes`` says about how long each takes, on ``hardware``.
+    ``expected`` is the direction that the paper would have.
+    """
+
+    paper: str
+    claim: str
+    published: str
+    kind: Kind
+    delta: float
+    shows: Literal["mechanism", "efficiency", "capability"]
+    expected: str
+    designs: Mapping[str, Callable[[], Design]]
+    minutes: Mapping[str, float]
+    hardware: str = "two CPU cores"
+    cost: Cost | None = None
+    effect: Effect | None = field(default=None, compare=False)
+
+    def design(self, testbed: str, mock: bool = False) -> Design:
+        """The design for a testbed; ``mock``: everything once, in seconds, to see that it runs (no evidence).
+
+        ValueError for a testbed that the study does not have.
+        """
+        if testbed not in self.designs:
+            raise ValueError(
+                f"the study of {self.paper} has no testbed {testbed!r}; it has {', '.join(self.designs)}"
+            )
+        made = self.designs[testbed]()
+        made = replace(
+            made, testbed=testbed, claim=self.claim, kind=self.kind, delta=self.delta, cost=self.cost
+        )
+        if self.effect is not None:
+            made = replace(made, effect=self.effect)
+        if not mock:
+            return made
+        steps = {stage["name"]: 2 for stage in made.control.recipe["stages"]}
+        return replace(made, steps=steps, questions=8, trials=1, pairs=0, seeds=8, context=made.context[:1])
+
+
+def studies() -> list[str]:
+    """The papers that have a study here."""
+    import vitrail.studies as room
+
+    found = []
+    for module in pkgutil.iter_modules(room.__path__):
+        if module.name not in _ENGINE:
+            found.append(module.name)
+    return sorted(found)
+
+
+_ENGINE = {
+    "arms", "cells", "declaring", "design", "engine", "evidence", "execution", "measuring", "outcome", "own", "report",
+    "setting_up", "spending", "tuning", "warm",
+}  # fmt: skip
+
+
+def study(name: str) -> Study:
+    """The study of a paper. ValueError with the nearest name that has one."""
+    known = studies()
+    if name not in known:
+        from vitrail.papers.catalogue import read
+
+        why = f"there is no study of {name!r}; {nearest(name, known)}"
+        if name in read():
+            why = f"{name} has no study yet ({read()[name].state}); with one: {', '.join(known) or 'none'}"
+        raise ValueError(why)
+    return importlib.import_module(f"vitrail.studies.{name}").STUDY
+
+
+def folder_of(name: str, testbed: str, mock: bool) -> Path:
+    """Where a study keeps its cells: ``runs/study-<paper>-<testbed>``."""
+    return Path("runs") / f"study-{name}-{testbed}{'-mock' if mock else ''}"
+
+
+def plain_claim(made: Study) -> dict[str, Any]:
+    """Claim and published figure, for tables."""
+    return {"kind": made.kind, "text": made.claim, "published": made.published, "expected": made.expected}

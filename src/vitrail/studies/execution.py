@@ -1,0 +1,185 @@
+"""Running cells: in this process, or in processes of their own, several at a time where there are cores for them.
+
+A process of its own gives a cell its own peak of memory, and a crash costs one cell. A killed study leaves at most the
+cells under way; whoever starts it again waits for those that a process left behind still writes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vitrail.studies.cells import Cell, Store
+
+Finished = Callable[[Cell, dict[str, Any]], None]
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str = "auto") -> dict[str, Any]:
+    """Train and measure one cell in ``folder``; its result as plain values.
+
+    The folder keeps answers, metrics and plan; weights go when the result is there. ValueError as the recipe's own.
+    """
+    import torch
+
+    from vitrail.recipes.loading import load
+    from vitrail.recipes.run import run
+    from vitrail.storage.environment import describe
+    from vitrail.storage.lock import Locked
+    from vitrail.storage.runs import RunFolder
+    from vitrail.studies import measuring
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    recipe = load(dict(cell.recipe))
+    begun = time.perf_counter()
+    while True:
+        try:
+            run(recipe, folder, device=device, report=False)
+            break
+        except Locked:  # a process of a killed study still writes it
+            time.sleep(2.0)
+    place = RunFolder(folder)
+    probed = _probe(cell.probe, place) if cell.probe is not None else {}
+    environment = describe()
+    result = {
+        **measuring.measured(place, cell.evaluation),
+        **measuring.costs(place, cell.recipe),
+        "peak_bytes": measuring.peak_bytes(),
+        "seconds": round(time.perf_counter() - begun, 3),
+        "probe": probed,
+        "machine": environment["fingerprint"],
+        "commit": environment["commit"],
+    }
+    _forget_weights(place)
+    return result
+
+
+def _probe(name: str, run: Any) -> dict[str, Any]:
+    import importlib
+
+    from vitrail.models.loading import load
+
+    module, _, function = name.partition(":")
+    found = getattr(importlib.import_module(module), function)(run, load(run.model_path))
+    return {key: float(value) for key, value in found.items()}
+
+
+def _forget_weights(run: Any) -> None:
+    shutil.rmtree(run.model_path, ignore_errors=True)
+    for path in (run.path / "stages").glob("*/*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    store: Store,
+    work: Path,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    device: str = "auto",
+    inline: bool = False,
+    finished: Finished | None = None,
+    until: float | None = None,
+) -> list[dict[str, Any]]:
+    """The results of ``cells`` in their order; those that the store has are not run.
+
+    ``jobs`` cells run at a time, in processes with ``threads`` threads each; ``inline`` runs them here, one by one.
+    ``until`` (of :func:`time.monotonic`): none is begun later. The list then ends with the last cell before the first
+    missing one. Whatever fails is raised when what runs beside it has been stored.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    waiting = []
+    for index, cell in enumerate(cells):
+        known = store.get(cell)
+        if known is None:
+            waiting.append(index)
+        else:
+            results[index] = known
+
+    def keep(index: int, result: dict[str, Any]) -> None:
+        store.put(cells[index], result)
+        results[index] = store.get(cells[index])  # type: ignore[assignment]
+        shutil.rmtree(work / cells[index].name, ignore_errors=True)
+        if finished is not None:
+            finished(cells[index], results[index])
+
+    if inline:
+        for index in waiting:
+            if until is not None and time.monotonic() > until:
+                break
+            keep(index, run_cell(cells[index], work / cells[index].name, threads, device))
+    elif waiting:
+        _in_processes(cells, waiting, work, jobs, threads, device, keep, until)
+    whole = []
+    for index in range(len(cells)):
+        if index not in results:
+            break
+        whole.append(results[index])
+    return whole
+
+
+def _in_processes(
+    cells: Sequence[Cell],
+    waiting: list[int],
+    work: Path,
+    jobs: int,
+    threads: int | None,
+    device: str,
+    keep: Callable[[int, dict[str, Any]], None],
+    until: float | None,
+) -> None:
+    import multiprocessing
+
+    context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+    if sys.platform != "win32":
+        context.set_forkserver_preload(["vitrail.studies.warm"])
+    todo, failed = list(waiting), None
+    under_way: dict[Future, int] = {}
+    with (
+        _environment(threads),
+        ProcessPoolExecutor(max_workers=jobs, mp_context=context, max_tasks_per_child=1) as pool,
+    ):
+        while todo or under_way:
+            while (
+                todo and len(under_way) < jobs and failed is None and not (until and time.monotonic() > until)
+            ):
+                index = todo.pop(0)
+                task: Future = pool.submit(run_cell, cells[index], work / cells[index].name, threads, device)
+                under_way[task] = index
+            if not under_way:
+                break
+            for task in wait(under_way, return_when=FIRST_COMPLETED).done:
+                index = under_way.pop(task)
+                error = task.exception()
+                if error is None:
+                    keep(index, task.result())
+                elif failed is None:
+                    failed = (cells[index], error)
+    if failed is not None:
+        cell, error = failed
+        raise ValueError(f"{cell.arm} ({cell.role}, draw {cell.draw}) failed: {error}") from error
+
+
+@contextmanager
+def _environment(threads: int | None) -> Iterator[None]:
+    """Threads of libraries are counted when a process begins."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    if threads is not None:
+        os.environ.update({name: str(threads) for name in _THREADS})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

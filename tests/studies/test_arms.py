@@ -1,0 +1,69 @@
+"""Arms: methods applied to recipes, and equal budgets."""
+
+import pytest
+
+from vitrail.recipes.loading import load, plain
+from vitrail.studies.arms import Arm, budget, changed, require_equal_budgets
+
+
+@pytest.fixture(scope="module")
+def base():
+    return plain(load("nano"))
+
+
+def test_a_method_sets_and_adds(base):
+    change = {
+        "set": {"model.connector": {"name": "mlp", "pool": 3}, "stages.tune.trains": ["connector"]},
+        "add": {"data.scenes.kinds": ["count"], "stages.tune.report_to": ["tensorboard"]},
+    }
+    found = changed(base, change)
+    assert found["model"]["connector"]["pool"] == 3 and found["stages"][0]["trains"] == ["connector"]
+    assert found["data"]["scenes"]["kinds"] == ["count"]
+    twice = changed(found, {"add": {"data.scenes.kinds": ["where"]}})
+    assert twice["data"]["scenes"]["kinds"] == ["count", "where"]
+    assert "kinds" not in base["data"]["scenes"] and base["stages"][0]["trains"] == ["connector", "language"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"set": {"model.conector": 1}}, r"\+x does not fit the recipe 'nano'.*conector"),
+        ({"add": {"model.testbed": ["a"]}}, r"model.testbed is 'nano', no list"),
+        ({"sets": {}}, "has 'sets'; known are set, add"),
+    ],
+)
+def test_a_change_that_does_not_fit(base, change, message):
+    with pytest.raises(ValueError, match=message):
+        changed(base, change, "+x")
+
+
+def test_every_combination_of_a_grid(base):
+    arm = Arm("a", base, grid={"seed": (1, 2), "stages.tune.batch_size": (4, 8)})
+    assert len(arm.settings()) == 4 and {"seed": 2, "stages.tune.batch_size": 4} in arm.settings()
+    assert Arm("b", base).settings() == [{}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("stages.tune.max_steps", 24, "max_steps of stage 'tune' is 24 for more and 12 for base"),
+        ("stages.tune.batch_size", 16, "records a step of stage 'tune' is 16 for more and 8 for base"),
+        ("data.scenes.n", 128, "data of stage 'tune'"),
+    ],
+)
+def test_unequal_budgets_are_refused(base, field, value, message):
+    more = changed(base, {"set": {field: value}})
+    with pytest.raises(ValueError, match=message):
+        require_equal_budgets([Arm("base", base), Arm("more", more)])
+
+
+def test_accumulation_counts_as_batch(base):
+    split = changed(base, {"set": {"stages.tune.batch_size": 4, "stages.tune.accumulation": 2}})
+    require_equal_budgets([Arm("base", base), Arm("split", split)])
+    assert budget(split) == budget(base)
+
+
+def test_another_stage_is_refused(base):
+    longer = changed(base, {"add": {"stages": [{"name": "more", "data": "scenes", "max_steps": 1}]}})
+    with pytest.raises(ValueError, match="longer has the stages tune, more, and base has tune"):
+        require_equal_budgets([Arm("base", base), Arm("longer", longer)])
