@@ -194,10 +194,8 @@ def test_time_that_ends_too_early_gives_no_verdict(base, fast, tmp_path, monkeyp
 def test_real_cells_in_processes(base, tmp_path):
     """Two cells at a time, each in a process of its own; again in this process gives the same bits."""
     made = design(base)
-    cells = [
-        cell(arm, "primary", evaluation="known", draw=1, precision="float32")
-        for arm in (made.control, made.methods[0])
-    ]
+    settings = {"evaluation": "known", "draw": 1, "precision": "float32"}
+    cells = [cell(arm, "primary", **settings) for arm in (made.control, made.methods[0])]
     store = Store(tmp_path / "cells")
     found = execution.run_cells(cells, store, tmp_path / "work", jobs=2, threads=1)
     assert [one["arm"] for one in found] == ["plain", "wide"] and not list((tmp_path / "work").iterdir())

@@ -32,6 +32,11 @@ COMMANDS: dict[str, Command] = {
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command("does a method help my model on my data at my budget? Or: two runs side by side", "compare"),
     "study": Command("put a paper's claim to the test, under a rule fixed before the run", "study"),
+    "papers": Command("the catalogue of methods: list, search, explain", "papers"),
+    "atlas": Command(
+        "the catalogue and its evidence as a site that opens from disk",
+        children={"build": Command("write the site into a folder", "atlas")},
+    ),
     "plan": Command("memory, time and parameters of a recipe, before anything runs", "plan"),
     "show": Command("the anatomy and parameters of a model or a run", "show"),
     "report": Command("write a run's HTML report again, from its files", "report"),

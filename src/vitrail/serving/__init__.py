@@ -1,0 +1,1 @@
+"""What vitrail shows to people and programs: the atlas of methods."""
