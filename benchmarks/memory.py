@@ -24,6 +24,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vitrail.recipes.shapes import SMOLLM2_135M
+
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_")
 SHAPES = {
     "tiny": {
         "vocab_size": 32768,
@@ -33,14 +36,7 @@ SHAPES = {
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
     },
-    "small": {
-        "vocab_size": 49152,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-    },
+    "small": {name: size for name, size in SMOLLM2_135M.items() if name.startswith(_SIZES)},
 }
 CASES = [f"{shape}{how}" for shape in SHAPES for how in ("", "-lora", "-lora-again", "-lora-half")]
 

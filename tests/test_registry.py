@@ -26,7 +26,7 @@ def test_listing_names_imports_no_torch():
 def test_wrong_names_get_the_nearest_right_one():
     with pytest.raises(ValueError, match="no connector is called 'mlpp'; did you mean 'mlp'"):
         registry.get("connector", "mlpp")
-    with pytest.raises(ValueError, match="known: efficientnet_lite, huggingface"):
+    with pytest.raises(ValueError, match="known: convolutional, efficientnet_lite, huggingface"):
         registry.get("tower", "xyzzy")
 
 

@@ -108,13 +108,49 @@ _built_in(
 _built_in(
     "tower", "models.towers.huggingface", huggingface="HuggingFaceTower any vision model of transformers"
 )
+_built_in(
+    "tower",
+    "models.towers.convolutional",
+    convolutional="ConvolutionalTower small and convolutional, for small pictures",
+)
+_built_in("tower", "models.towers.s2", s2="S2Tower any tower over several sizes of a picture")
 _built_in("connector", "models.connectors.mlp", mlp="MLPConnector two layers, pooled to a grid")
+_built_in("connector", "models.connectors.ovis", ovis="OvisConnector mixtures of a visual embedding table")
+_built_in(
+    "surgery", "models.surgery.aligngpt", aligngpt="AlignGPT a token for how well picture and text match"
+)
+_built_in(
+    "surgery",
+    "models.surgery.ee_mllm",
+    ee_mllm="EEMLLM only text asks; visual tokens are carried by the layer's own weights",
+)
+_built_in(
+    "surgery", "models.surgery.gamma_mod", gamma_mod="GammaMod mixture of depths in chosen decoder layers"
+)
+_built_in(
+    "surgery",
+    "models.surgery.sltrain",
+    low_rank="LowRank low-rank linear layers from scratch",
+    sltrain="Sltrain low-rank plus sparse linear layers from scratch",
+)
+_built_in(
+    "surgery",
+    "models.surgery.tc_llava",
+    tc_llava="TCLLaVA time in rotary positions, frames as blocks of the mask",
+)
+_built_in(
+    "surgery", "models.surgery.connector", connector="ReplaceConnector another connector in a ready model"
+)
+_built_in("surgery", "models.surgery.moca", moca="MoCa scale and shift of visual states behind each layer")
+_built_in("surgery", "models.surgery.reinitialise", reinitialise="Reinitialise parts drawn anew")
+_built_in("surgery", "models.surgery.s2", s2="S2 the tower sees several sizes of each picture")
 _built_in("objective", "objectives.next_token", next_token="NextToken cross-entropy at labelled tokens")
 _built_in(
     "objective",
     "objectives.word_alignment",
     word_alignment="WordAlignment contrast of visual tokens with word embeddings",
 )
+_built_in("objective", "objectives.routing", routed="Routed next token plus the routers' loss")
 _built_in(
     "format",
     "data.readers.formats",

@@ -198,7 +198,15 @@ def test_report_again(place, run, tmp_path):
 def test_recipes(run, tmp_path):
     assert "quickstart" in run("recipe", "list")[1]
     names = [one["name"] for one in json.loads(run("recipe", "list", "--json")[1])]
-    assert names == ["llava-1.5-7b-lora", "nano", "own-data", "quickstart", "qwen2.5-vl-7b-lora", "tune"]
+    assert names == [
+        "house-nano",
+        "llava-1.5-7b-lora",
+        "nano",
+        "own-data",
+        "quickstart",
+        "qwen2.5-vl-7b-lora",
+        "tune",
+    ]
     shown = run("recipe", "show", "nano", "seed=7", "--json")[1]
     assert json.loads(shown)["seed"] == 7
     assert run("recipe", "show", "nano", "--source")[1].startswith("# ")

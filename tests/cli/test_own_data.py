@@ -7,11 +7,16 @@ import subprocess
 import sys
 
 import pytest
+import transformers as T
 
 import families
-from conftest import picture
+import family_files
+from conftest import chat, picture
+from vitrail.cli.main import main
 from vitrail.cli.own_data import find_recipe, run_name
+from vitrail.data.readers import write_jsonl
 from vitrail.models.loading import load
+from vitrail.recipes import loading
 
 TURNS = ("What is in the picture?", "A cat on a mat, and <image> is a word.")
 
@@ -96,7 +101,7 @@ def test_each_format_gives_the_same_tokens(place, style):
 
 def arguments(**given):
     return argparse.Namespace(
-        **{"recipe": None, "overrides": [], "data": None, "model": None, "eval": None, **given}
+        **{"recipe": None, "overrides": [], "data": None, "model": None, "root": None, "eval": None, **given}
     )
 
 
@@ -118,3 +123,69 @@ def test_without_a_recipe_the_file_names_the_run():
     assert run_name("数据.jsonl") == "mine" and run_name("a/b.c.jsonl") == "b.c"
     with pytest.raises(ValueError, match=r"--data takes the place of the file .* 'quickstart' has none"):
         find_recipe(arguments(recipe="quickstart", data="x.jsonl"))
+
+
+def plain_language_model(folder):
+    own = family_files.tokenizer("smolvlm")
+    tokens = {
+        "bos_token_id": own.bos_token_id,
+        "eos_token_id": own.eos_token_id,
+        "pad_token_id": own.pad_token_id,
+    }
+    sizes = {**families.TEXT, **tokens, "vocab_size": family_files.TOKENS, "max_position_embeddings": 2048}
+    T.LlamaForCausalLM._from_config(T.LlamaConfig(**sizes)).save_pretrained(folder)
+    own.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A plain language model, and five conversations without pictures: fewer than the recipe's batch of eight."""
+    folder = tmp_path_factory.mktemp("texts")
+    plain_language_model(folder / "model")
+    write_jsonl([chat("say it", f"a cat {i}", images=0, id=str(i)) for i in range(5)], folder / "few.jsonl")
+    return folder
+
+
+def test_a_plain_language_model_trains_on_a_few_rows(texts, monkeypatch, capsys):
+    """It has no connector, and the file fewer rows than a batch: both are said, and the plan agrees."""
+    monkeypatch.chdir(texts)
+    words = ("--data", "few.jsonl", "--model", "model")
+    assert main(["plan", *words, "--no-speed", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)["stages"][0]
+    assert main(["train", *words]) == 0
+    said = capsys.readouterr().err
+    assert "model has no connector, so tune trains the other parts alone" in said
+    assert "5 records are fewer than the 8 of a step; batch_size is 5 and accumulation 1 here" in said
+    stage = json.loads((texts / "runs" / "few" / "stages" / "tune" / "plan.json").read_text())
+    assert (planned["batch_size"], planned["steps"]) == (stage["records_a_step"], stage["steps"]) == (5, 3)
+    recipe = loading.load(texts / "runs" / "few")
+    assert recipe.stages[0].trains == ("language.lora",) and recipe.stages[0].batch_size == 8
+    assert recipe.stages[0].learning_rate == {"language.lora": 2e-4}
+    assert main(["train", *words, "--quiet"]) == 0 and not capsys.readouterr().err  # finished: nothing again
+    bundle = load(texts / "runs" / "few")
+    assert type(bundle.model).__name__ == "LlamaForCausalLM"
+
+
+def test_words_of_ones_own_come_after_what_is_left_out(texts):
+    recipe, _ = find_recipe(
+        arguments(data="x.jsonl", model=str(texts / "model"), overrides=["stages.tune.learning_rate=1e-4"])
+    )
+    assert recipe.stages[0].trains == ("language.lora",) and recipe.stages[0].learning_rate == 1e-4
+
+
+def test_a_model_with_a_connector_keeps_it(place):
+    recipe, _ = find_recipe(arguments(data="x.jsonl", model=str(place / "model")))
+    assert recipe.stages[0].trains == ("connector", "language.lora")
+
+
+def test_root_is_where_relative_pictures_begin(place, tmp_path, capsys):
+    moved = tmp_path / "elsewhere.jsonl"
+    moved.write_text((place / "messages.jsonl").read_text())
+    words = ["plan", "--data", str(moved), "--model", str(place / "model"), "--no-speed", "--json"]
+    assert main(words) == 2 and "pictures" in capsys.readouterr().err
+    assert main([*words, "--root", str(place)]) == 0
+    recipe, _ = find_recipe(arguments(data="x.jsonl", model="here", root="pictures"))
+    assert recipe.data["mine"].root == "pictures"
+    with pytest.raises(ValueError, match="--root goes with --data"):
+        find_recipe(arguments(recipe="nano", root="pictures"))

@@ -110,14 +110,20 @@ def test_special_tokens_in_a_text_are_text(kinds, kind, before):
     assert not set(ids) & {tokenizer.convert_tokens_to_ids(t) for t in ("<image>", "</s>")} - {None}
 
 
-def test_a_special_text_is_tokenised_as_if_its_token_did_not_exist():
-    def named(special):
-        backend = K.Tokenizer.from_str(family_files.byte_level(special))
+@pytest.mark.parametrize(
+    ("special", "text"),
+    [
+        (("<image>", "<|im_end|>"), "see <image> and <|im_end|>"),
+        (("<image>", "picture"), "a picture of <image>"),
+    ],
+)
+def test_a_special_text_is_tokenised_as_if_its_token_did_not_exist(special, text):
+    def named(texts):
+        backend = K.Tokenizer.from_str(family_files.byte_level(texts))
         return T.PreTrainedTokenizerFast(tokenizer_object=backend)
 
-    text = "see <image> and <|im_end|>"
     plain = named(())(text, add_special_tokens=False)["input_ids"]
-    assert PieceTokenizer(named(("<image>", "<|im_end|>")))(text, "nothing").ids == plain
+    assert PieceTokenizer(named(special))(text, "nothing").ids == plain
 
 
 def test_a_placeholder_that_is_not_special_is_cut(kinds):

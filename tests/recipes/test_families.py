@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 import families
@@ -146,6 +147,9 @@ def test_half_weights_come_back_in_their_own_type(place, saved, tmp_path):
         ("stages.tune.trains", ["connector"]),
     )  # fmt: skip
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    # Loading would cast whatever is there: what counts is what was written.
+    written = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert {value.dtype for value in written.values()} == {torch.bfloat16}
     base = load(saved("llava"), dtype=torch.bfloat16).model
     moved = [name for name, value in fingerprints(model).items() if value != fingerprints(base)[name]]
     assert moved and all("multi_modal_projector" in name for name in moved)

@@ -141,7 +141,7 @@ def test_relative_paths_belong_to_the_file(file, tmp_path, monkeypatch):
     assert loading.load("mine.yaml", ["data.own.path=x/y.jsonl"]).data["own"].path == "x/y.jsonl"
 
 
-@pytest.mark.parametrize("name", ["nano", "quickstart", "own-data", "tune"])
+@pytest.mark.parametrize("name", ["house-nano", "nano", "quickstart", "own-data", "tune"])
 def test_shipped_recipes_are_right(name):
     recipe = loading.load(name)
     assert recipe.name == name and loading.shipped()[name] == recipe.about

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import chat
 from vitrail.data.readers import write_jsonl
@@ -84,10 +85,26 @@ def test_operations_of_the_language_model_by_hand():
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("language."))
     full = language_flops(model, inputs)
-    assert forward == linear + attention
-    assert frozen == 2 * linear + 3 * attention  # gradients of inputs; both factors in attention
-    assert again == frozen + blocks + attention
-    assert full == 3 * linear + 3 * attention
+    angles = rotary_flops(model, batch, tokens)
+    assert angles in (0, batch * tokens * head_dim(model))  # 2 · B · T · head_dim / 2 where it is a product
+    assert forward == linear + attention + angles
+    assert frozen == 2 * linear + 3 * attention + angles  # gradients of inputs; both factors in attention
+    assert again == frozen + blocks + attention + angles  # all up to the last state is counted again
+    assert full == 3 * linear + 3 * attention + angles
+
+
+def head_dim(model):
+    text = model.config.get_text_config()
+    return getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+
+
+def rotary_flops(model, batch, tokens):
+    """Some releases of transformers make rotary angles by a matrix product, in front of the blocks and once."""
+    states = torch.empty(batch, tokens, model.config.get_text_config().hidden_size, device="meta")
+    positions = torch.arange(tokens, device="meta").expand(batch, -1)
+    with FlopCounterMode(display=False) as counter:
+        model.get_decoder().rotary_emb(states, positions)
+    return counter.get_total_flops()
 
 
 def test_live_bytes_by_hand():

@@ -1,11 +1,13 @@
 """The whole way, on a nano model: train, evaluate, report, resume."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
+import yaml
 
 from conftest import chat
 from vitrail.data.readers import write_jsonl
@@ -125,6 +127,29 @@ def test_another_recipe_and_never(data, finished):
         run(loading.load(finished.recipe, ["stages.tune.max_steps=7"]), finished.folder)
     with pytest.raises(ValueError, match="holds a run already"):
         run(finished.recipe, finished.folder, resume="never")
+
+
+@pytest.mark.parametrize("value", [None, 7])
+def test_a_run_begun_before_a_field_existed_goes_on(data, finished, tmp_path, value):
+    """``None``: the stored recipe and its stages lack fields; 7: one of them has another value than the default."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / "model")
+    stored = yaml.safe_load((folder / "recipe.yaml").read_text())
+    stage = json.loads((folder / "stages" / "tune" / "stage.json").read_text())
+    del stored["seed"], stored["model"]["lora"]["save"]
+    del stored["stages"][1]["accumulation"], stored["stages"][1]["betas"]
+    del stage["config"]["accumulation"], stage["config"]["epsilon"]
+    if value is not None:
+        stored["stages"][1]["accumulation"] = value
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))
+    (folder / "stages" / "tune" / "stage.json").write_text(json.dumps(stage))
+    if value is None:
+        again = run(finished.recipe, folder)
+        assert again.stages == finished.stages and again.load().model is not None
+    else:
+        with pytest.raises(RecipeDiffers, match=r"stages\.1\.accumulation: 7 in the run, 1 now"):
+            run(finished.recipe, folder)
 
 
 def test_the_report_depends_on_the_folder_alone(data, finished, tmp_path):

@@ -57,6 +57,28 @@ def test_another_recipe_is_refused_with_what_differs_and_the_remedy(tmp_path):
         pass
 
 
+def test_a_stored_recipe_is_compared_as_it_is_read_today(tmp_path):
+    """A field that did not exist when the run was begun has its default; what reading refuses is compared as it is."""
+
+    def read(stored):
+        if "gone" in stored:
+            raise ValueError("there is no such field")
+        return {"fresh": 1, **stored}
+
+    with RunFolder(tmp_path / "run").writing(RECIPE):
+        pass
+    with pytest.raises(RecipeDiffers, match="fresh: null in the run, 1 now"):
+        RunFolder(tmp_path / "run").writing({**RECIPE, "fresh": 1}).__enter__()
+    with RunFolder(tmp_path / "run").writing({**RECIPE, "fresh": 1}, read) as run:
+        assert run.recipe() == RECIPE
+    with pytest.raises(RecipeDiffers, match="fresh: 1 in the run, 2 now"):
+        RunFolder(tmp_path / "run").writing({**RECIPE, "fresh": 2}, read).__enter__()
+    with RunFolder(tmp_path / "old").writing({**RECIPE, "gone": 0}):
+        pass
+    with pytest.raises(RecipeDiffers, match="gone: 0 in the run, null now"):
+        RunFolder(tmp_path / "old").writing({**RECIPE, "fresh": 1}, read).__enter__()
+
+
 def test_comparing_tells_truth_from_one():
     assert compare({"a": 1}, {"a": True}) == [("a", 1, True)]
     assert compare({"a": 1}, {"a": 1.0}) == []

@@ -69,3 +69,15 @@ def test_objectives_are_built_from_their_settings():
 def test_how_often_to_save_is_not_what_a_stage_is():
     assert stage(checkpoint_steps=3, workers=2).identity() == stage().identity()
     assert stage(learning_rate=1e-2).identity() != stage().identity()
+
+
+@pytest.mark.parametrize(
+    ("records", "processes", "expected"),
+    [(32, 1, (8, 4)), (31, 1, (7, 4)), (3, 1, (1, 3)), (1, 1, (1, 1)), (5, 2, (1, 2)), (1, 2, (8, 4))],
+)
+def test_a_step_takes_what_there_is(records, processes, expected):
+    """Four batches of eight; with too few records smaller batches, then fewer; one record for two stays an error."""
+    stage = StageConfig(name="s", max_steps=1, batch_size=8, accumulation=4)
+    fitted = stage.fitted(records, processes)
+    assert (fitted.batch_size, fitted.accumulation) == expected
+    assert fitted.model_copy(update={"batch_size": 8, "accumulation": 4}) == stage

@@ -30,7 +30,9 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train a recipe, or on your own file of conversations", "train"),
     "eval": Command("evaluate a trained model", "evaluate"),
     "chat": Command("talk to a model, with pictures", "chat"),
-    "compare": Command("does a method help my model on my data at my budget? Or: two runs side by side", "compare"),
+    "compare": Command(
+        "does a method help my model on my data at my budget? Or: two runs side by side", "compare"
+    ),
     "study": Command("put a paper's claim to the test, under a rule fixed before the run", "study"),
     "papers": Command("the catalogue of methods: list, search, explain", "papers"),
     "atlas": Command(

@@ -8,6 +8,7 @@ from typing import Any
 
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
+from vitrail.cli.own_data import run_name
 from vitrail.cli.parsing import add_json, add_threads, positive
 
 
@@ -86,7 +87,7 @@ def _on_file(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         )
     metric = args.metric or ("match" if args.inferencer == "generate" else "accuracy")
     parts = {"instruction": args.instruction, "inferencer": args.inferencer, "metric": metric}
-    task = Task(name=args.name or Path(args.data).stem, **parts)
+    task = Task(name=args.name or run_name(args.data), **parts)
     folder = args.out or (Path(args.model) if Path(args.model).is_dir() else Path()) / "evaluation"
     progress, bundle, found = _progress(args), place(load(args.model)), {}
     for condition in ("trained",) if args.no_blind else ("trained", "blind"):

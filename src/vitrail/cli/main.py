@@ -1,7 +1,7 @@
 """``vitrail``: finds the sub-command, runs it, and turns what goes wrong into an exit code and one sentence.
 
-Exit codes: 0 done; 1 failed; 2 the command line, a recipe or data is wrong; 130 stopped by Ctrl-C. Nothing
-here imports torch: ``vitrail --help`` answers in a tenth of a second.
+Exit codes: 0 done; 1 failed, or ``data check`` found bad rows; 2 the command line, a recipe or data is wrong; 130
+stopped by Ctrl-C. Nothing here imports torch: ``vitrail --help`` answers in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vitrail.registry import nearest
 
 ABOUT = "vitrail trains, measures and compares multimodal language models on your data, at your budget."
 EPILOG = """\
-exit codes: 0 done, 1 failed, 2 wrong command line, recipe or data, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 failed (data check: bad rows), 2 wrong command line, recipe or data, 130 stopped by Ctrl-C
 --debug (anywhere) shows the traceback of an error. Start with: vitrail quickstart"""
 
 

@@ -62,9 +62,9 @@ class Pixels:
 class Collator:
     """Pads to the longest record of the batch. An attention mask is always there, and so is the layout.
 
-    ``vision`` turns pictures into the model's arguments; ``further`` makes more inputs from the layout (token types);
-    ``padding_side`` is ``"right"`` for training and either for reading likelihoods; ``multiple_of`` rounds the length
-    up.
+    ``vision`` turns pictures into the model's arguments; ``further`` makes more inputs from the layout (token types),
+    ``from_records`` from the encoded records (what their ``meta`` says); ``padding_side`` is ``"right"`` for training
+    and either for reading likelihoods; ``multiple_of`` rounds the length up.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class Collator:
         vision: VisionInputs,
         *,
         further: Callable[[Layout], dict[str, Tensor]] | None = None,
+        from_records: Callable[[Sequence[Encoded]], dict[str, Tensor]] | None = None,
         padding_side: Literal["left", "right"] = "right",
         multiple_of: int = 1,
     ) -> None:
         self.pad_token_id = pad_token_id
         self.vision = vision
         self.further = further
+        self.from_records = from_records
         self.padding_side = padding_side
         self.multiple_of = multiple_of
 
@@ -118,5 +120,6 @@ class Collator:
             "labels": stack("labels", -100, torch.long),
             **self.vision(pictures, [len(record.images) for record in records]),
             **(self.further(layout) if self.further is not None else {}),
+            **(self.from_records(records) if self.from_records is not None else {}),
             "layout": layout,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from vitrail.models.batches import Collator, Pixels, VisionInputs
 from vitrail.models.encoding import ChatEncoder
 from vitrail.models.families.family import Family
 from vitrail.models.families.table import family_of
+from vitrail.models.logits import unwrapped
 from vitrail.models.surgery import operating
 
 
@@ -43,7 +45,10 @@ class Bundle:
         """
         family = family_of(model.config)
         encoder = encoder_of(family, processor, model.config, max_length)
-        vision = Pixels(getattr(processor, "image_processor", None), family.pixels)
+        images = getattr(processor, "image_processor", None)
+        for _, surgery, record in operating.done(model.config):
+            images = surgery.image_processor(images, record)
+        vision = Pixels(images, family.pixels)
         return cls(model, processor, encoder, vision, name, family)
 
     @property
@@ -60,8 +65,19 @@ class Bundle:
     def collator(self, padding_side: Literal["left", "right"] = "right") -> Collator:
         """A collator that pads on ``padding_side``."""
         return Collator(
-            self.pad_token_id, self.vision, further=self.family.further, padding_side=padding_side
+            self.pad_token_id,
+            self.vision,
+            further=self.family.further,
+            from_records=self._batch_inputs,
+            padding_side=padding_side,
         )
+
+    def _batch_inputs(self, records: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """What the model's surgeries read off the records of a batch."""
+        found: dict[str, torch.Tensor] = {}
+        for _, surgery, record in operating.done(unwrapped(self.model).config):
+            found |= surgery.batch_inputs(records, record)
+        return found
 
     def save(self, folder: Path) -> None:
         """Write model and processor into ``folder``, atomically, in the format of transformers."""

@@ -13,8 +13,8 @@ such a turn. Where a template ends it with none, the tokenizer's end token is ad
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Encoded:
     images: tuple[Image, ...] = ()
     root: Path | None = None
     id: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -140,7 +141,7 @@ class ChatEncoder:
                 f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) "
                 f"for {len(images)} pictures"
             )
-        encoded = Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id)
+        encoded = Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
         if self.max_length is not None and encoded.length > self.max_length:
             raise ValueError(
                 f"record {chat.id!r} has {encoded.length} tokens, more than max_length={self.max_length}; "

@@ -44,10 +44,17 @@ def join(
 
 def fitting_processor(tokenizer: Any, tower: Tower, connector: dict[str, Any]) -> VitrailProcessor:
     """The processor whose pictures cost what ``connector`` ``{"name": …, **settings}`` makes of the tower's grid."""
-    drawn = build_connector(connector, tower.width, hidden_size=8)  # sizes of grids do not depend on widths
+    with torch.device("meta"):
+        drawn = build_connector(
+            connector, tower.width, hidden_size=8
+        )  # sizes of grids do not depend on widths
     grid = tower.grid(0, 0)
     return make_processor(
-        tokenizer, tower.image_processor(), drawn.grid(*grid), cell_texts=drawn.cell_texts(*grid)
+        tokenizer,
+        tower.image_processor(),
+        drawn.grid(*grid),
+        cell_texts=drawn.cell_texts(*grid),
+        around=drawn.around,
     )
 
 

@@ -88,6 +88,10 @@ class Layout:
             **{name: value.repeat_interleave(times, dim=0) for name, value in self._fields().items()}
         )
 
+    def rows(self, index: Int[Tensor, "kept"]) -> Layout:
+        """The layout of some rows, by number; a row may come several times."""
+        return Layout(**{name: value[index] for name, value in self._fields().items()})
+
     def take(self, index: Int[Tensor, "batch kept"]) -> Layout:
         """The layout of the tokens that are kept: ``index`` holds their positions, sorted, for each row."""
         return Layout(**{name: value.gather(1, index) for name, value in self._fields().items()})

@@ -25,7 +25,7 @@ class VitrailProcessor(ProcessorMixin):
     """Pictures and text → model inputs, with the placeholder of each picture expanded to its visual tokens.
 
     ``image_grid`` is the grid of visual tokens that every picture becomes: ``[rows, cols]``; ``cell_texts`` holds a
-    text in front of each of them, or nothing.
+    text in front of each of them, or nothing; ``image_around`` how many tokens stand in front of the grid and behind.
     """
 
     def __init__(
@@ -36,11 +36,13 @@ class VitrailProcessor(ProcessorMixin):
         image_token: str = "<image>",
         image_grid: list[int] | None = None,
         cell_texts: list[str] | None = None,
+        image_around: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
         self.image_token = image_token
         self.image_grid = list(image_grid or [1, 1])
         self.cell_texts = list(cell_texts or [])
+        self.image_around = list(image_around or [0, 0])
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
@@ -66,7 +68,8 @@ class VitrailProcessor(ProcessorMixin):
             raise ValueError(f"{placeholders} {self.image_token!r} in the text for {len(flat)} pictures")
         rows, cols = self.image_grid
         cells = self.cell_texts or [""] * (rows * cols)
-        picture = "".join(text + self.image_token for text in cells)
+        before, behind = (self.image_token * count for count in self.image_around)
+        picture = before + "".join(text + self.image_token for text in cells) + behind
         expanded = [one.replace(self.image_token, picture) for one in texts]
         inputs = dict(self.tokenizer(expanded, return_tensors=return_tensors, **kwargs))
         if flat:
@@ -76,7 +79,8 @@ class VitrailProcessor(ProcessorMixin):
     def planner(self, size: tuple[int, int] = (0, 0)) -> Fixed:
         """The plan of every picture; ``size`` is what the tower sees, in pixels."""
         rows, cols = self.image_grid
-        return Fixed(rows, cols, size, cell_texts=tuple(self.cell_texts))
+        before, behind = self.image_around
+        return Fixed(rows, cols, size, cell_texts=tuple(self.cell_texts), around=(before, behind))
 
     def encoder(self, max_length: int | None = None) -> ChatEncoder:
         """The encoder of chat records for this model."""
@@ -100,10 +104,12 @@ def make_processor(
     image_grid: tuple[int, int],
     image_token: str = "<image>",
     cell_texts: tuple[str, ...] = (),
+    around: tuple[int, int] = (0, 0),
 ) -> VitrailProcessor:
     """A processor for a language model's tokenizer; the image token is added where it is missing.
 
-    ``cell_texts`` are the texts in front of a picture's tokens, or nothing. The chat template is ChatML with pictures.
+    ``cell_texts`` are the texts in front of a picture's tokens, or nothing; ``around`` how many tokens stand in front
+    of its grid and behind it. The chat template is ChatML with pictures.
     ValueError if the tokenizer has no ChatML tokens.
     """
     for token in ("<|im_start|>", "<|im_end|>"):
@@ -121,6 +127,7 @@ def make_processor(
         image_token=image_token,
         image_grid=list(image_grid),
         cell_texts=list(cell_texts),
+        image_around=list(around),
     )
 
 

@@ -106,6 +106,8 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
             image_token_id=image_token_id,
         )
         model = cls(config, tower=tower, language=language)
+        words: Any = language.get_input_embeddings()
+        model.connector.reset_like(words)
         language.config._attn_implementation = attention  # joining configurations resets it
         model.generation_config = language.generation_config
         return model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitrail.recipes.components import Tower as TowerConfig
 from vitrail.recipes.schema import Model
 from vitrail.recipes.shapes import connector_of
 
@@ -20,6 +21,10 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
     """
     import torch
 
+    if (dual := getattr(model, "dual_encoder", None)) is not None:
+        from vitrail.recipes import dual_encoders
+
+        return dual_encoders.build(dual, seed, cache)
     bundle = _without_adapters(model, seed, cache)
     if model.path is None and model.dtype != "auto":
         bundle.model.to(getattr(torch, model.dtype))
@@ -89,7 +94,7 @@ def _from_parts(model: Model, seed: int) -> Bundle:
     assert connector is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tower = _build_tower(model)
+        tower = build_tower(model.tower)
     return join(
         tower=tower,
         tower_name=model.tower.name,
@@ -101,12 +106,12 @@ def _from_parts(model: Model, seed: int) -> Bundle:
     )
 
 
-def _build_tower(model: Model) -> Any:
-    assert model.tower is not None
-    if model.tower.weights is None:
-        return model.tower.build()
-    settings = {key: value for key, value in model.tower.settings.items() if key != "weights"}
-    return model.tower.component().from_pretrained(model.tower.weights, **settings)
+def build_tower(tower: TowerConfig) -> Any:
+    """The tower that a recipe names, its pretrained weights included."""
+    if tower.weights is None:
+        return tower.build()
+    settings = {key: value for key, value in tower.settings.items() if key != "weights"}
+    return tower.component().from_pretrained(tower.weights, **settings)
 
 
 def place(bundle: Bundle, device: str = "auto") -> Bundle:

@@ -98,7 +98,8 @@ def language_flops(model: Any, batch: Batch, *, checkpointing: bool = False) -> 
     """Operations of the language model's forward and backward, logits only at labelled tokens.
 
     ``model`` is on the meta device with ``requires_grad`` set as in the stage. Without anything to train it
-    is a forward alone. ``checkpointing``: the blocks' forward is done again in the backward.
+    is a forward alone. ``checkpointing``: the blocks' forward is done again in the backward,
+    and counted with the little that stands around them.
     """
     decoder = model.get_decoder()
 

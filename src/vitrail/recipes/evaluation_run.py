@@ -87,13 +87,23 @@ def _evaluate(
     paths = {condition: folder / f"{condition}.jsonl" for condition in conditions}
     open_ones = [name for name, path in paths.items() if not (path.exists() and read_answers(path).complete)]
     if open_ones or not (folder / GALLERY).exists():
-        source = open_data(recipe, evaluation.data, "questions")
+        source = question_source(recipe, evaluation)
         for condition in open_ones:
             _ask(evaluation, models.get(condition), folder.parent, condition, source, progress)
         write_gallery(source, paths[conditions[0]], folder / GALLERY, recipe.report.gallery)
     scores: dict[str, Scores] = {condition: score(path) for condition, path in paths.items()}
     write_json(folder / "scores.json", {name: one.as_json() for name, one in scores.items()})
     return scores
+
+
+def question_source(recipe: Recipe, evaluation: Evaluation) -> Any:
+    """What an evaluation asks: the questions of its data, or its pairs as retrieval among all their texts."""
+    chosen = evaluation.inferencer
+    if chosen.name == "similarity" and chosen.settings.get("among") == "all":
+        from vitrail.evaluation.similarity import EveryText
+
+        return EveryText(open_data(recipe, evaluation.data, "conversations"))
+    return open_data(recipe, evaluation.data, "questions")
 
 
 def _ask(

@@ -92,6 +92,11 @@ def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
     from vitrail.models import anatomy
     from vitrail.recipes.anatomy_text import picture_tokens
 
+    if (dual := getattr(recipe.model, "dual_encoder", None)) is not None:
+        from vitrail.recipes.costs import matmul_rate
+        from vitrail.recipes.dual_plan import dual_plan
+
+        return dual_plan(recipe, dual, matmul_rate(384, 1536) if measure_speed else None)
     seen = shapes(recipe.model)
     rate = _rate(seen.model) if measure_speed else None
     planner = _Planner(recipe, seen, rate)
@@ -147,8 +152,9 @@ class _Planner:
     def stage(self, stage: Any) -> StagePlan:
         """The plan of one stage."""
         records, found = self.sampled(stage.data, "conversations")
+        stage = stage.fitted(records)
         trained = self._freeze(stage.trains)
-        steps, budget = _steps(stage, records)
+        steps, budget = steps_of(stage, records)
         flops, memory = self._step(stage, found, trained)
         seconds = None
         if self.rate is not None:
@@ -237,7 +243,7 @@ class _Planner:
         return pictures * self.tower_flops / (self.rate * EFFICIENCY)
 
 
-def _steps(stage: Any, records: int) -> tuple[int | None, str]:
+def steps_of(stage: Any, records: int) -> tuple[int | None, str]:
     """Optimiser steps as far as they are known beforehand, and the budget in words."""
     batch = stage.records_a_step
     limits, words = [], []

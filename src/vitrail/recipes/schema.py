@@ -62,9 +62,10 @@ class Model(Frozen):
     """What is trained, in one of three ways.
 
     ``path``: a ready model of any family that is known (docs/families.md), by folder or hub name. ``testbed``: the
-    tower and language model of ``small`` (real weights, fetched once) or ``nano`` (tiny, random), with a fresh
-    ``connector``. Or ``tower``, ``connector`` and ``language``, each by itself. ``surgeries`` and ``lora`` go with all
-    three: surgeries change the model in their order, and adapters come last.
+    tower and language model of ``small`` (real weights, fetched once), ``nano`` (tiny, random) or ``nano_pretrained``
+    (tiny, trained on scenes of 64 pixels), with a fresh ``connector``. Or ``tower``, ``connector`` and ``language``,
+    each by itself. ``surgeries`` and ``lora`` go with all three: surgeries change the model in their order, and
+    adapters come last.
 
     ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
     configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
@@ -72,7 +73,7 @@ class Model(Frozen):
     """
 
     path: str | None = None
-    testbed: Literal["small", "nano"] | None = None
+    testbed: Literal["small", "nano", "nano_pretrained"] | None = None
     tower: Tower | None = None
     connector: Connector | None = None
     language: Annotated[Language, BeforeValidator(_named)] | None = None

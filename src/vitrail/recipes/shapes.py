@@ -7,6 +7,7 @@ folder or of a hub's model by name. A model of any size takes a moment and no me
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,8 @@ def _own_planner(built: Any) -> ImagePlanner:
     side = getattr(built.tower, "image_size", 224)
     grid = built.tower.grid(side, side)
     rows, cols = built.connector.grid(*grid)
-    return Fixed(rows, cols, (side, side), cell_texts=built.connector.cell_texts(*grid))
+    texts, around = built.connector.cell_texts(*grid), built.connector.around
+    return Fixed(rows, cols, (side, side), cell_texts=texts, around=around)
 
 
 def _planner(model: Model, family: Family, config: Any) -> ImagePlanner:
@@ -202,11 +204,10 @@ class _Nameless:
 def _config_of(model: Model, kind: Any) -> Any:
     from transformers import AutoConfig
 
-    if model.testbed == "nano":
-        from vitrail.models.testbeds import nano
-
-        # A few hundred thousand random parameters: built in a moment.
-        return nano.build(connector=connector_of(model)).model.config
+    if model.testbed in ("nano", "nano_pretrained"):
+        # Less than two million parameters: built in a moment.
+        tiny = import_module(f"vitrail.models.testbeds.{model.testbed}")
+        return tiny.build(connector=connector_of(model)).model.config
     if model.testbed == "small":
         from vitrail.models.testbeds.small import DEFAULT_CONNECTOR
 
@@ -222,7 +223,11 @@ def _config_of(model: Model, kind: Any) -> Any:
     weights = tower.pop("weights", None)
     if weights is not None:
         vision = AutoConfig.from_pretrained(weights)
-        tower["vision_config"] = getattr(vision, "vision_config", vision).to_dict()
+        if tower["name"] == "s2":  # weights are those of the tower inside
+            base = tower.get("base", "huggingface")
+            tower["base"] = {"name": base} if isinstance(base, str) else dict(base)
+        inner = tower["base"] if tower["name"] == "s2" else tower
+        inner["vision_config"] = getattr(vision, "vision_config", vision).to_dict()
     text_config = AutoConfig.from_pretrained(model.language.name)
     return kind(tower=tower, connector=connector_of(model), text_config=text_config, image_token_id=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -150,7 +151,12 @@ def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> E
     if set_aside_of(source).rows:
         progress.note(f"{name}: {set_aside_of(source).sentence()}")
     report = _every_few_seconds(progress, name)
-    if isinstance(data, File):
+    if bundle.family.kind == "dual encoder":
+        from vitrail.recipes.dual_encoders import PairRecords
+
+        on_error = data.on_error if isinstance(data, File) else "raise"
+        records: Any = PairRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
+    elif isinstance(data, File):
         records = EncodedRecords(
             source,
             bundle.encoder,
@@ -180,6 +186,12 @@ def _train(
 ) -> None:
     from vitrail.training.trainer import train_stage
 
+    stage, asked = stage.fitted(len(records), int(os.environ.get("WORLD_SIZE", "1"))), stage
+    if stage != asked:
+        progress.note(
+            f"{stage.name}: {len(records):,} records are fewer than the {asked.records_a_step:,} of a step; batch_size "
+            f"is {stage.batch_size} and accumulation {stage.accumulation} here"
+        )
     result = train_stage(
         bundle.model,
         records,  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from vitrail.storage.environment import describe
 from vitrail.storage.lock import FileLock
 from vitrail.storage.log import JsonlLog
 
+Reader = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""A stored recipe → the same as it is read today."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -100,20 +102,24 @@ class RunFolder:
         except FileNotFoundError:
             raise ValueError(f"{self.path} is not a run: it has no {path.name}.") from None
 
-    def writing(self, recipe: Mapping[str, Any]) -> Writing:
+    def writing(self, recipe: Mapping[str, Any], read: Reader | None = None) -> Writing:
         """Begin the run, or continue it when it was begun with an equal ``recipe`` (plain JSON values).
 
-        A context manager that holds the run's lock and gives this folder.
+        A context manager that holds the run's lock and gives this folder. ``read`` makes of a stored recipe what it
+        means now, so that one that was written before some field existed has that field's default; a stored recipe
+        that it refuses with a ValueError is compared as it is.
         :class:`vitrail.storage.lock.Locked` (a ValueError) when another process writes the run,
         :class:`RecipeDiffers` when the recipes differ, ValueError when the folder holds something that is no
         run.
         """
-        return Writing(self, recipe)
+        return Writing(self, recipe, read)
 
-    def _begin(self, recipe: dict[str, Any]) -> None:
+    def _begin(self, recipe: dict[str, Any], read: Reader | None) -> None:
         resumed = self.exists
         if resumed:
             differences = compare(self.recipe(), recipe)
+            if differences and read is not None:
+                differences = compare(_as_now(self.recipe(), read), recipe)
             if differences:
                 raise RecipeDiffers(self.path, differences)
         else:
@@ -145,8 +151,8 @@ class RunFolder:
 class Writing:
     """The ``with`` block in which a run is written; see :meth:`RunFolder.writing`."""
 
-    def __init__(self, run: RunFolder, recipe: Mapping[str, Any]):
-        self._run = run
+    def __init__(self, run: RunFolder, recipe: Mapping[str, Any], read: Reader | None = None):
+        self._run, self._read = run, read
         # As a file would hold it: tuples become lists, and what YAML cannot hold fails before anything is
         # written.
         self._recipe = json.loads(json.dumps(recipe, allow_nan=False))
@@ -156,7 +162,7 @@ class Writing:
         self._run.path.mkdir(parents=True, exist_ok=True)
         self._run._lock.acquire()
         try:
-            self._run._begin(self._recipe)
+            self._run._begin(self._recipe, self._read)
         except BaseException:
             self._run._lock.release()
             if not made and not self._run.exists:
@@ -166,6 +172,13 @@ class Writing:
 
     def __exit__(self, *_: object) -> None:
         self._run._lock.release()
+
+
+def _as_now(stored: dict[str, Any], read: Reader) -> Any:
+    try:
+        return json.loads(json.dumps(read(stored)))
+    except ValueError:
+        return stored
 
 
 def compare(there: Any, here: Any, path: str = "") -> list[tuple[str, Any, Any]]:

@@ -37,7 +37,7 @@ class StagePlan:
 
     ``steps`` optimiser steps of ``records_a_step`` (all processes), chosen ``by`` the budget that is
     shortest; ``seconds_a_step`` as measured at best, None where no time budget asked for it, and on average
-    ``usual_seconds_a_step``. ``busy``: the two were far apart, because the machine was doing other things.
+    ``usual_seconds_a_step``. ``busy``: equal steps took more than 1.5 times their best.
     """
 
     steps: int

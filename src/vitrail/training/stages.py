@@ -122,6 +122,18 @@ class StageConfig(BaseModel):
         """Records of one optimiser step on one process."""
         return self.batch_size * self.accumulation
 
+    def fitted(self, records: int, processes: int = 1) -> StageConfig:
+        """The stage for data of so many ``records``, which may be fewer than one optimiser step takes.
+
+        The step then takes what there is: first ``batch_size`` gets smaller, then ``accumulation``. Unchanged where the
+        data has enough, or not even one record a process.
+        """
+        if processes * self.records_a_step <= records or records < processes:
+            return self
+        batch_size = min(self.batch_size, max(records // (self.accumulation * processes), 1))
+        accumulation = min(self.accumulation, records // (batch_size * processes))
+        return self.model_copy(update={"batch_size": batch_size, "accumulation": accumulation})
+
     def rate_of(self, part: str) -> float:
         """The learning rate of one of ``trains``, or of ``"objective"`` (by default the largest)."""
         if not isinstance(self.learning_rate, dict):

@@ -141,10 +141,19 @@ def _begin(folder: Path, config: StageConfig, seed: int, records: int, fingerpri
         return
     there = json.loads(path.read_text(encoding="utf-8"))
     here = json.loads(json.dumps(here))
-    for name in here["config"].keys() | there["config"].keys():
-        _same(folder, name, there["config"].get(name), here["config"].get(name))
+    begun = _as_now(there["config"])
+    for name in here["config"].keys() | begun.keys():
+        _same(folder, name, begun.get(name), here["config"].get(name))
     for name in ("seed", "records", "data"):
         _same(folder, name, there[name], here[name])
+
+
+def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored stage as it is read today: a field that was not there when it was written has its default."""
+    try:
+        return dict(json.loads(json.dumps(StageConfig.model_validate(stored).identity())))
+    except ValueError:
+        return stored
 
 
 def _same(folder: Path, name: str, there: Any, here: Any) -> None:

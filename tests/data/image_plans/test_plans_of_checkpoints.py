@@ -123,7 +123,7 @@ def test_ovis2(covering):
         assert marks.count("<IMG_ROW>") == rows - 1 and marks.count("<IMG_COL>") == rows * (cols - 1)
 
 
-@pytest.mark.parametrize(("longest", "tile"), [(1456, 364), (1820, 364), (2048, 512), (1500, 364)])
+@pytest.mark.parametrize(("longest", "tile"), [(1456, 364), (1820, 364), (2048, 512), (1500, 364), (50, 15)])
 def test_idefics(longest, tile):
     from transformers.models.idefics3 import image_processing_pil_idefics3 as theirs
 

@@ -103,7 +103,8 @@ relaxed = settings(
 )
 
 
-def check(records, folder, suffix, images):
+def round_trip(records, folder, suffix, images):
+    """The records after writing and reading; those with pictures beside the file also after writing them inline."""
     path, again = folder / f"round.{suffix}", folder / f"again.{suffix}"
     assert WRITERS[suffix](records, path, images=images) == len(records)
     source = open_source(path)
@@ -111,18 +112,18 @@ def check(records, folder, suffix, images):
         assert all(medium.bytes is None for record in source for _, medium in media_of(record))
         WRITERS[suffix](source, again, images="inline")
         source = open_source(again)
-    assert list(source) == records
+    return list(source)
 
 
 @pytest.mark.parametrize("images", ["inline", "folder"])
 @relaxed
 @given(records=st.lists(any_record, min_size=1, max_size=5))
 def test_json_lines(tmp_path, records, images):
-    check(records, tmp_path, "jsonl", images)
+    assert round_trip(records, tmp_path, "jsonl", images) == records
 
 
 @pytest.mark.parametrize("images", ["inline", "folder"])
 @relaxed
 @given(records=st.lists(chat, min_size=1, max_size=5))
 def test_parquet(tmp_path, records, images):
-    check(records, tmp_path, "parquet", images)
+    assert round_trip(records, tmp_path, "parquet", images) == records

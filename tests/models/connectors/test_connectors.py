@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vitrail import registry
-from vitrail.models.connectors.mlp import MLPConnector
+from vitrail.models.connectors.grids import grouped
+from vitrail.models.connectors.mlp import MLPConnector, parameters_of
 from vitrail.models.features import Features, grid_coords
 from vitrail.models.vlm import build_connector
 
@@ -15,7 +16,15 @@ CONNECTORS = {
     "mlp": {"name": "mlp", "pool": 2},
     "mlp-unpooled": {"name": "mlp", "pool": None, "cell_embedding": False, "hidden": 24},
     "mlp-plain": {"name": "mlp", "pool": 3, "norm": False, "cell_embedding": False},
+    "mlp-blocks": {"name": "mlp", "pool": 4, "stride": 2},
+    "mlp-matched": {"name": "mlp", "pool": 2, "match": {"name": "ovis", "words": 64}},
+    "ovis": {"name": "ovis", "words": 32},
+    "ovis-pooled": {"name": "ovis", "words": 32, "pool": 4, "stride": 2, "chunk": 3},
+    "ovis-few": {"name": "ovis", "words": 32, "topk": 4, "reserved": 0},
+    "ovis-argmax": {"name": "ovis", "words": 32, "tokenise": "st_argmax"},
+    "ovis-gumbel": {"name": "ovis", "words": 32, "tokenise": "gumbel", "tau": 0.5},
 }
+registry.register("connector", "ovis", "vitrail.models.connectors.ovis:OvisConnector", "a visual table")
 
 
 def ragged(*shapes, dim=16, seed=0):
@@ -75,3 +84,33 @@ def test_settings_that_cannot_be_are_refused():
         build_connector({"name": "mpl"}, tower_width=8, hidden_size=4)
     with pytest.raises(ValueError, match="pool"):
         MLPConnector.Config(pool=0)
+
+
+def test_blocks_hold_their_neighbours_and_nothing_else():
+    rows, cols, s = 6, 4, 2
+    where = grid_coords(rows, cols)[:, 1:].float()
+    features = Features.from_grid(where[None], rows, cols)
+    two = ragged((rows, cols), (4, 2), dim=2)
+    two = Features(torch.cat([where, grid_coords(4, 2)[:, 1:].float()]), two.lengths, two.coords)
+    for given in (features, two):
+        blocks = grouped(given, s)
+        assert blocks.tokens.shape[1] == s * s * 2 and blocks.lengths[0] == 6
+        for token, (_, row, col) in zip(blocks.tokens, blocks.coords.tolist(), strict=True):
+            inside = [[row * s + i, col * s + j] for i in range(s) for j in range(s)]
+            assert token.reshape(-1, 2).tolist() == inside
+    with pytest.raises(ValueError, match="grid of 3 × 4 tokens is not made of whole blocks"):
+        grouped(ragged((3, 4)), 2)
+
+
+def test_a_matched_mlp_has_as_many_parameters():
+    for width, hidden, words in ((16, 32, 300), (1280, 576, 4096)):
+        other = {"name": "ovis", "words": words, "pool": 4}
+        wanted = parameters_of(other, width, hidden)
+        with torch.device("meta"):
+            mlp = build_connector({"name": "mlp", "pool": 4, "match": other}, width, hidden)
+        count = sum(p.numel() for p in mlp.parameters())
+        assert abs(count - wanted) <= (width + 1 + hidden) / 2
+    with pytest.raises(ValueError, match="a smaller one cannot be the control"):
+        build_connector({"name": "mlp", "match": {"name": "ovis", "words": 4, "reserved": 0}}, 16, 512)
+    with pytest.raises(ValueError, match=r"leave connector\.hidden out"):
+        build_connector({"name": "mlp", "hidden": 8, "match": {"name": "ovis"}}, 16, 32)

@@ -59,10 +59,13 @@ def test_under_a_rule_nothing_is_guessed_without_a_mask(family, cached, no_guess
 @pytest.mark.parametrize("cached", [False, True])
 def test_our_model_without_a_mask_guesses_nothing(cached, no_guess):
     model, inputs, _, _ = packed("ours")
+    masked = samples.logits(model, inputs, use_cache=cached)
     del inputs["attention_mask"]
-    samples.logits(model, inputs, use_cache=cached)
+    assert torch.equal(samples.logits(model, inputs, use_cache=cached), masked)
     text = torch.arange(5, 15).view(1, -1)
-    samples.logits(model, {"input_ids": text}, use_cache=cached)
+    unmasked = samples.logits(model, {"input_ids": text}, use_cache=cached)
+    whole = {"input_ids": text, "attention_mask": torch.ones_like(text)}
+    assert torch.equal(unmasked, samples.logits(model, whole, use_cache=cached))
 
 
 def test_our_batches_likelihoods_answers_and_losses_guess_nothing(nano, no_guess):
@@ -112,6 +115,21 @@ def test_positions_that_go_on_are_let_through():
     decoder = model.get_decoder()
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]])
     counted = (mask.cumsum(-1) - 1).clamp(min=0)
-    for positions in (None, counted, counted + 1, counted * 3, counted[:, -1:], counted.expand(3, -1, -1)):
-        refuse_unruled_resets(positions, mask, decoder=decoder)
-    refuse_unruled_resets(counted[:, -2:], mask, decoder=decoder)
+    going_on = {
+        "none": None, "counted": counted, "from one": counted + 1, "with gaps": counted * 3,
+        "the last": counted[:, -1:], "three axes": counted.expand(3, -1, -1), "the last two": counted[:, -2:],
+    }  # fmt: skip
+    assert refused(going_on, mask, decoder) == []
+    falling = {"twice": torch.tensor([[0, 0, 0, 1, 0], [0, 1, 2, 3, 3]]), "backwards": counted.flip(-1)}
+    assert refused(falling, mask, decoder) == list(falling)
+
+
+def refused(positions, mask, decoder):
+    """The names of the positions that are refused."""
+    found = []
+    for name, given in positions.items():
+        try:
+            refuse_unruled_resets(given, mask, decoder=decoder)
+        except ValueError:
+            found.append(name)
+    return found

@@ -14,6 +14,8 @@ TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num
 TOWERS = {
     "lite0": {"name": "efficientnet_lite", "image_size": 64},
     "lite2": {"name": "efficientnet_lite", "variant": "lite2", "image_size": 96},
+    "convolutional": {"name": "convolutional", "image_size": 40, "channels": (8, 16), "blocks": 2},
+    "s2": {"name": "s2", "base": {"name": "efficientnet_lite", "image_size": 64}},
     "siglip": {
         "model_type": "siglip_vision_model",
         **TINY,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitrail.data.image_plans.plan import ImagePlan, Tile, Visual, checked_size, grid_run
+from vitrail.data.image_plans.plan import ImagePlan, Tile, Visual, checked_size, grid_run, whole_tile
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class AnyResolution:
         rows, cols = canvas[0] // self.tile, canvas[1] // self.tile
         high, wide = self._unpadded(width, height, rows, cols)
         runs = np.concatenate([self._overview(), _with_newlines(high, wide)])
-        overview = Tile((0.0, 0.0, 1.0, 1.0), (self.tile, self.tile))
+        overview = whole_tile(self.tile)
         return ImagePlan((width, height), (overview, *self._tiles(width, height, canvas)), (Visual(runs),))
 
     def several(self, sizes: Sequence[tuple[int, int]]) -> list[ImagePlan]:

@@ -15,7 +15,16 @@ from typing import Literal
 
 import numpy as np
 
-from vitrail.data.image_plans.plan import ImagePlan, Marker, Span, Tile, Visual, checked_size, grid_run
+from vitrail.data.image_plans.plan import (
+    ImagePlan,
+    Marker,
+    Span,
+    Visual,
+    checked_size,
+    grid_run,
+    tile_grid,
+    whole_tile,
+)
 
 Grid = tuple[int, int]
 
@@ -46,12 +55,7 @@ class DynamicTiles:
         """The plan of a picture of ``width`` × ``height`` pixels."""
         checked_size(width, height)
         rows, cols = self.layout(width, height)
-        tiles = [
-            Tile((col / cols, row / rows, (col + 1) / cols, (row + 1) / rows), (self.tile, self.tile))
-            for row in range(rows)
-            for col in range(cols)
-        ]
-        whole = Tile((0.0, 0.0, 1.0, 1.0), (self.tile, self.tile))
+        tiles, whole = tile_grid(rows, cols, self.tile), whole_tile(self.tile)
         if rows * cols == 1:
             tiles = [whole]
         else:

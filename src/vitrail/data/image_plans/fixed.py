@@ -16,7 +16,8 @@ class Fixed:
 
     ``shortest_edge``: the picture is first resized to it and then cropped at the centre, as CLIP's processors do; None
     for a picture that is resized as a whole. ``extra`` tokens without a place (a class token) come first, at −1, −1.
-    ``cell_texts``: a text in front of each cell, in raster order; none by default.
+    ``cell_texts``: a text in front of each cell, in raster order; none by default. ``around``: tokens without a place
+    in front of the grid and behind it (begin and end), at −1, −1 too.
     """
 
     rows: int
@@ -25,6 +26,7 @@ class Fixed:
     shortest_edge: int | None = None
     extra: int = 0
     cell_texts: tuple[str, ...] = ()
+    around: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.cell_texts and (self.extra or len(self.cell_texts) != self.rows * self.cols):
@@ -40,12 +42,14 @@ class Fixed:
 
     @cached_property
     def _spans(self) -> tuple[Span, ...]:
-        extra = np.tile(np.array([[0, -1, -1]]), (self.extra, 1))
-        run = np.concatenate([extra, grid_run(self.rows, self.cols)])
+        counts = (self.extra + self.around[0], self.around[1])
+        before, behind = (np.tile(np.array([[0, -1, -1]]), (count, 1)) for count in counts)
+        run = grid_run(self.rows, self.cols)
         if not self.cell_texts:
-            return (Visual(run),)
+            return (Visual(np.concatenate([before, run, behind])),)
         pairs = [(Marker(text), Visual(run[n : n + 1])) for n, text in enumerate(self.cell_texts)]
-        return tuple(span for pair in pairs for span in pair)
+        spans: list[Span] = [Visual(before), *(span for pair in pairs for span in pair), Visual(behind)]
+        return tuple(span for span in spans if not isinstance(span, Visual) or len(span))
 
     def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
         if self.shortest_edge is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,6 +70,7 @@ class ImagePlan:
         return np.concatenate(runs) if runs else np.zeros((0, 3), dtype=np.int64)
 
 
+@runtime_checkable
 class ImagePlanner(Protocol):
     """Plans pictures of any size."""
 
@@ -82,6 +83,20 @@ def grid_run(rows: int, cols: int, tile: int = 0) -> np.ndarray:
     """Coordinates of a full grid in raster order: ``(rows · cols, 3)``."""
     row, col = np.divmod(np.arange(rows * cols), cols)
     return np.stack([np.full_like(row, tile), row, col], axis=1)
+
+
+def tile_grid(rows: int, cols: int, side: int) -> list[Tile]:
+    """The square tiles of a picture cut evenly into ``rows`` × ``cols``, row after row, each ``side`` pixels wide."""
+    return [
+        Tile((col / cols, row / rows, (col + 1) / cols, (row + 1) / rows), (side, side))
+        for row in range(rows)
+        for col in range(cols)
+    ]
+
+
+def whole_tile(side: int) -> Tile:
+    """The square tile that shows the whole picture."""
+    return Tile((0.0, 0.0, 1.0, 1.0), (side, side))
 
 
 def plans_of(planner: ImagePlanner, sizes: Sequence[tuple[int, int]]) -> list[ImagePlan]:

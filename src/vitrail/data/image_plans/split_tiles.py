@@ -11,7 +11,16 @@ from functools import cached_property
 
 import numpy as np
 
-from vitrail.data.image_plans.plan import ImagePlan, Marker, Span, Tile, Visual, checked_size, grid_run
+from vitrail.data.image_plans.plan import (
+    ImagePlan,
+    Marker,
+    Span,
+    Visual,
+    checked_size,
+    grid_run,
+    tile_grid,
+    whole_tile,
+)
 
 LARGEST = 4096
 """No side is scaled beyond that, whatever the settings say."""
@@ -39,13 +48,8 @@ class SplitTiles:
         """The plan of a picture of ``width`` × ``height`` pixels."""
         checked_size(width, height)
         rows, cols = self.layout(width, height)
-        tiles = [
-            Tile((col / cols, row / rows, (col + 1) / cols, (row + 1) / rows), (self.tile, self.tile))
-            for row in range(rows)
-            for col in range(cols)
-        ]
-        tiles.append(Tile((0.0, 0.0, 1.0, 1.0), (self.tile, self.tile)))
-        return ImagePlan((width, height), tuple(tiles), tuple(self._spans(rows, cols)))
+        tiles = (*tile_grid(rows, cols, self.tile), whole_tile(self.tile))
+        return ImagePlan((width, height), tiles, tuple(self._spans(rows, cols)))
 
     def layout(self, width: int, height: int) -> tuple[int, int]:
         """Rows and columns of tiles; 0 and 0 for a picture that one tile holds."""

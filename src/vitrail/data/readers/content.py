@@ -27,6 +27,20 @@ def without_nulls(value: Row) -> Row:
     return {name: inner for name, inner in value.items() if inner is not None}
 
 
+def entries(value: Any, path: str, what: str) -> list[tuple[Any, str]]:
+    """Each entry of a list of ``what`` with its own path."""
+    if not isinstance(value, list):
+        raise FieldError(path, f"must be a list of {what}, but it is {shown(value)}")
+    return [(one, f"{path}[{n}]") for n, one in enumerate(value)]
+
+
+def fields_of(value: Any, path: str, expected: str) -> Row:
+    """The fields of an object that are not null; ``expected`` names those that it should have."""
+    if not isinstance(value, dict):
+        raise FieldError(path, f"must be an object with {expected}, but it is {shown(value)}")
+    return without_nulls(value)
+
+
 def origin(value: Any, path: str) -> Row:
     """Where a medium is, as the fields of a record's part: ``path``, ``url`` or ``bytes``."""
     if isinstance(value, dict):
@@ -64,16 +78,12 @@ def medium(kind: str, value: Any, path: str) -> Row:
 
 def messages(value: Any, path: str, take: Take) -> list[Row]:
     """The messages of a list with ``role`` and ``content``, the content a string or a list of parts."""
-    if not isinstance(value, list):
-        raise FieldError(path, f"must be a list of messages, but it is {shown(value)}")
-    return [message(one, f"{path}[{n}]", take) for n, one in enumerate(value)]
+    return [message(one, place, take) for one, place in entries(value, path, "messages")]
 
 
 def message(value: Any, path: str, take: Take) -> Row:
     """One message; ``tool_calls`` become parts behind the content."""
-    if not isinstance(value, dict):
-        raise FieldError(path, f"must be an object with 'role' and 'content', but it is {shown(value)}")
-    out = without_nulls(value)
+    out = fields_of(value, path, "'role' and 'content'")
     calls = out.pop("tool_calls", None)
     if "content" in out:
         out["content"] = parts(out["content"], f"{path}.content", take)
@@ -120,9 +130,7 @@ def part(value: Any, path: str, take: Take) -> Row:
     """One typed part, with its medium's origin found: in itself, or the next one of the row's columns."""
     if isinstance(value, str):
         return {"type": "text", "text": value}
-    if not isinstance(value, dict):
-        raise FieldError(path, f"must be an object with a 'type', but it is {shown(value)}")
-    value = without_nulls(value)
+    value = fields_of(value, path, "a 'type'")
     kind = value.get("type")
     if not isinstance(kind, str) or "frames" in value:
         return value

@@ -31,16 +31,12 @@ CALLS = ("function_call", "function", "tool_call")
 
 def turns(value: Any, path: str, media: Beside) -> list[Row]:
     """The messages of a list of turns, whichever of the usual names its fields have."""
-    if not isinstance(value, list):
-        raise FieldError(path, f"must be a list of turns, but it is {shown(value)}")
-    return [turn(one, f"{path}[{n}]", media) for n, one in enumerate(value)]
+    return [turn(one, place, media) for one, place in content.entries(value, path, "turns")]
 
 
 def turn(value: Any, path: str, media: Beside) -> Row:
     """One turn: ``from`` and ``value``, or ``role`` and ``content``."""
-    if not isinstance(value, dict):
-        raise FieldError(path, f"must be an object with 'from' and 'value', but it is {shown(value)}")
-    value = content.without_nulls(value)
+    value = content.fields_of(value, path, "'from' and 'value'")
     speaker = _one_of(value, ("from", "role"), path)
     said = _one_of(value, ("value", "content"), path)
     name = value[speaker]

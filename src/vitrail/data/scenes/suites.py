@@ -35,7 +35,7 @@ from vitrail.storage.atomic import write_text
 FOLDS = ("train", "development", "test")
 SPLITS = {"known": "train", "development": "development", "held-out": "test", "helpers": "helpers"}
 """What ``names`` may be, and the split of the suite's names that it stands for."""
-_BUILT_IN = {"scenes-v1": "scenes_v1.json"}
+_BUILT_IN = {"nano-scenes-v1": "nano_scenes_v1.json", "scenes-v1": "scenes_v1.json"}
 
 
 TRAINING_MIX = {

@@ -1,12 +1,17 @@
 """The two-layer projector of LLaVA-1.5, with pooling to a grid before it.
 
 Liu et al., "Improved Baselines with Visual Instruction Tuning" (arXiv 2310.03744): ``W2 · GELU(W1 · x)``. Pooling the
-grid first (adaptive average, as in many later models) bounds the tokens a picture costs. Deviations, both settings:
-a layer norm in front, because convolutional features are not normalised, and a learned embedding for each cell,
-because a decoder sees only a one-dimensional order.
+grid first (adaptive average, as in many later models) bounds the tokens a picture costs. Deviations, all settings:
+a layer norm in front, because convolutional features are not normalised; a learned embedding for each cell, because a
+decoder sees only a one-dimensional order; blocks of neighbours as one token.
+
+As the control of another connector it is made as large as that one: the width between its layers is computed from the
+other's parameters (``match``).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +19,9 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from vitrail import registry
 from vitrail.models.connectors.connector import Connector
+from vitrail.models.connectors.grids import grouped, grouped_shape, pooled
 from vitrail.models.features import Features
 from vitrail.models.towers.tower import ComponentConfig
 
@@ -26,7 +33,9 @@ class MLPConnector(Connector):
         """``pool``: side of the pooled grid (None: no pooling); ``hidden``: width between the two layers (None: the
         language model's); ``norm``: layer norm in front; ``cell_embedding``: a learned vector for each pooled cell;
         ``cell_words``: words in front of each pooled cell that name its place ("top left:"), for the language model to
-        read as SmolVLM's reads its row and column markers. They cost two or three tokens a cell.
+        read as SmolVLM's reads its row and column markers. They cost two or three tokens a cell. ``stride``: blocks of
+        ``stride × stride`` tokens become one, behind the pooling. ``match``: another connector ``{"name": …,
+        **settings}``, whose number of parameters decides ``hidden``.
         """
 
         pool: int | None = Field(default=4, gt=0)
@@ -34,6 +43,8 @@ class MLPConnector(Connector):
         norm: bool = True
         cell_embedding: bool = True
         cell_words: bool = False
+        stride: int = Field(default=1, gt=0)
+        match: dict[str, Any] | None = None
 
     def __init__(self, config: Config, tower_width: int, hidden_size: int) -> None:
         super().__init__()
@@ -42,50 +53,77 @@ class MLPConnector(Connector):
                 raise ValueError(
                     f"connector.{name} needs connector.pool: without it the number of cells is open"
                 )
+        if config.match is not None and config.hidden is not None:
+            raise ValueError(
+                "connector.match decides the width between the layers; leave connector.hidden out"
+            )
         self.config = config
         inner = config.hidden or hidden_size
+        if config.match is not None:
+            wanted = parameters_of(config.match, tower_width, hidden_size)
+            inner = matched_hidden(wanted, tower_width, hidden_size, config)
         self.norm = nn.LayerNorm(tower_width) if config.norm else nn.Identity()
-        self.up = nn.Linear(tower_width, inner)
+        self.up = nn.Linear(tower_width * config.stride**2, inner)
         self.down = nn.Linear(inner, hidden_size)
         self.cells = None
         if config.cell_embedding and config.pool is not None:
-            self.cells = nn.Parameter(torch.zeros(config.pool**2, hidden_size))
+            rows, cols = self.grid(config.pool, config.pool)
+            self.cells = nn.Parameter(torch.zeros(rows * cols, hidden_size))
 
     def grid(self, rows: int, cols: int) -> tuple[int, int]:
-        """The pooled grid, whatever comes in; the tower's own grid without pooling."""
-        return (self.config.pool, self.config.pool) if self.config.pool is not None else (rows, cols)
+        """The pooled grid, whatever comes in; the tower's own grid without pooling. In blocks of ``stride``."""
+        side = self.config.pool
+        return grouped_shape(*((rows, cols) if side is None else (side, side)), self.config.stride)
 
     def cell_texts(self, rows: int, cols: int) -> tuple[str, ...]:
         """The places of the pooled cells in words, with ``cell_words``."""
-        side = self.config.pool
-        if not self.config.cell_words or side is None:
+        if not self.config.cell_words:
             return ()
+        side, _ = self.grid(rows, cols)
         texts = [f"{place}:" for place in place_words(side)]
         return (texts[0], *(f" {text}" for text in texts[1:]))
 
     def forward(self, features: Features) -> tuple[Float[Tensor, "total hidden"], Int[Tensor, "items"]]:
         """Flat tokens in raster order, and how many belong to each picture."""
-        lengths = features.lengths
-        tokens = self.norm(features.tokens)
+        normed = Features(self.norm(features.tokens), features.lengths, features.coords)
         if self.config.pool is not None:
-            tokens, lengths = self._pool(tokens, features), torch.full_like(lengths, self.config.pool**2)
-        tokens = self.down(F.gelu(self.up(tokens)))
+            normed = pooled(normed, self.config.pool)
+        normed = grouped(normed, self.config.stride)
+        tokens = self.down(F.gelu(self.up(normed.tokens)))
         if self.cells is not None:
-            tokens = tokens + self.cells.repeat(len(lengths), 1)
-        return tokens, lengths
+            tokens = tokens + self.cells.repeat(len(normed.lengths), 1)
+        return tokens, normed.lengths
 
-    def _pool(self, tokens: Tensor, features: Features) -> Tensor:
-        side = self.config.pool
-        assert side is not None
-        rows, cols = features.coords[:, 1].max() + 1, features.coords[:, 2].max() + 1
-        same = bool((features.lengths == rows * cols).all())
-        if same:  # one call for all pictures
-            grid = tokens.reshape(len(features.lengths), int(rows), int(cols), -1).permute(0, 3, 1, 2)
-            pooled = F.adaptive_avg_pool2d(grid, side)
-            return pooled.flatten(2).mT.reshape(-1, tokens.shape[-1])
-        normed = Features(tokens, features.lengths, features.coords)
-        grids = [F.adaptive_avg_pool2d(grid.permute(2, 0, 1), side) for grid in normed.grids()]
-        return torch.cat([grid.flatten(1).mT for grid in grids])
+
+def matched_hidden(
+    parameters: int, tower_width: int, hidden_size: int, config: MLPConnector.Config | None = None
+) -> int:
+    """The width between the layers with which an MLP of ``config`` comes nearest to ``parameters``.
+
+    ValueError if even a width of 1 has more.
+    """
+    config = config if config is not None else MLPConnector.Config()
+    cells = 0
+    if config.cell_embedding and config.pool is not None:
+        cells = (config.pool // config.stride) ** 2 * hidden_size
+    fixed = hidden_size + cells + (2 * tower_width if config.norm else 0)
+    unit = tower_width * config.stride**2 + 1 + hidden_size
+    hidden = round((parameters - fixed) / unit)
+    if hidden < 1:
+        raise ValueError(
+            f"connector.match: the other connector has {parameters:,} parameters, an MLP with a width of 1 already "
+            f"{fixed + unit:,}; a smaller one cannot be the control"
+        )
+    return hidden
+
+
+def parameters_of(connector: dict[str, Any], tower_width: int, hidden_size: int) -> int:
+    """Parameters of a connector ``{"name": …, **settings}``, counted without drawing any."""
+    given = dict(connector)
+    kind = registry.get("connector", given.pop("name"))
+    with torch.device("meta"):
+        built = kind(kind.Config(**given), tower_width=tower_width, hidden_size=hidden_size)
+    return sum(parameter.numel() for parameter in built.parameters())
 
 
 def place_words(side: int) -> list[str]:

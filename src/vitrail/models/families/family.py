@@ -153,6 +153,16 @@ def require_same(what: str, processor: Any, model: Any) -> None:
         )
 
 
+def square_side(size: Any, config: Any, what: str = "size") -> int:
+    """The side in pixels that image processor and tower share.
+
+    ``size`` is the image processor's setting ``what``. ValueError where one of them is no square, or they differ.
+    """
+    side = side_of(size, f"the image processor's {what}")
+    require_same(what, side, side_of(config.vision_config.image_size, "vision_config.image_size"))
+    return side
+
+
 def modality_types(layout: Layout) -> dict[str, Tensor]:
     """``mm_token_type_ids`` of the Qwen families: 0 text, 1 picture, 2 video."""
     types = (layout.modality == Modality.IMAGE).int() + 2 * (layout.modality == Modality.VIDEO).int()

@@ -14,8 +14,7 @@ from vitrail.models.families.family import (
     cannot,
     picture_types,
     prefix_types,
-    require_same,
-    side_of,
+    square_side,
 )
 
 PREFIX_SUFFIX = (
@@ -37,16 +36,14 @@ _CROPS = {
 
 
 def _fixed(processor: Any, config: Any) -> ImagePlanner:
-    side = side_of(processor.image_processor.size, "the image processor's size")
-    vision = config.vision_config
-    require_same("size", side, side_of(vision.image_size, "vision_config.image_size"))
-    return Fixed(side // vision.patch_size, side // vision.patch_size, (side, side))
+    side = square_side(processor.image_processor.size, config)
+    grid = side // config.vision_config.patch_size
+    return Fixed(grid, grid, (side, side))
 
 
 def _pan_and_scan(processor: Any, config: Any) -> ImagePlanner:
     images = processor.image_processor
-    side = side_of(images.size, "the image processor's size")
-    require_same("size", side, side_of(config.vision_config.image_size, "vision_config.image_size"))
+    side = square_side(images.size, config)
     grid = int(config.mm_tokens_per_image**0.5)
     settings = {name: _first(getattr(images, name, None), value) for name, value in _CROPS.items()}
     return PanAndScan(

@@ -7,13 +7,12 @@ from typing import Any
 
 from vitrail.data.image_plans.plan import ImagePlanner
 from vitrail.data.image_plans.split_tiles import SplitTiles
-from vitrail.models.families.family import Family, PixelRules, require_same, side_of
+from vitrail.models.families.family import Family, PixelRules, square_side
 
 
 def _split(processor: Any, config: Any) -> ImagePlanner:
     images, vision = processor.image_processor, config.vision_config
-    tile = side_of(images.max_image_size, "the image processor's max_image_size")
-    require_same("max_image_size", tile, side_of(vision.image_size, "vision_config.image_size"))
+    tile = square_side(images.max_image_size, config, "max_image_size")
     grid = tile // vision.patch_size // config.scale_factor
     size = dict(images.size)
     if images.do_resize and not size.get("longest_edge"):

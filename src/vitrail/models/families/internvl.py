@@ -6,13 +6,12 @@ from typing import Any
 
 from vitrail.data.image_plans.dynamic_tiles import DynamicTiles
 from vitrail.data.image_plans.plan import ImagePlanner
-from vitrail.models.families.family import Family, PixelRules, own_image_token, require_same, side_of
+from vitrail.models.families.family import Family, PixelRules, own_image_token, side_of, square_side
 
 
 def _tiles(processor: Any, config: Any) -> ImagePlanner:
     images, vision = processor.image_processor, config.vision_config
-    tile = side_of(images.size, "the image processor's size")
-    require_same("size", tile, side_of(vision.image_size, "vision_config.image_size"))
+    tile = square_side(images.size, config)
     grid = int(tile // side_of(vision.patch_size, "vision_config.patch_size") * config.downsample_ratio)
     tokenizer = processor.tokenizer
     return DynamicTiles(

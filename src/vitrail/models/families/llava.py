@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from vitrail.data.image_plans.any_resolution import AnyResolution
 from vitrail.data.image_plans.fixed import Fixed
 from vitrail.data.image_plans.plan import ImagePlanner
-from vitrail.models.families.family import Family, PixelRules, require_same, side_of
+from vitrail.models.families.family import Family, PixelRules, require_same, side_of, square_side
 
 VICUNA = (
     "{% for message in messages %}{% if message['role'] == 'system' %}"
@@ -49,8 +50,7 @@ def _fixed(processor: Any, config: Any) -> ImagePlanner:
     grid, extra = _grid_and_extra(config)
     images = processor.image_processor
     cropped = bool(getattr(images, "do_center_crop", False))
-    side = side_of(images.crop_size if cropped else images.size, "the image processor's size")
-    require_same("size", side, side_of(config.vision_config.image_size, "vision_config.image_size"))
+    side = square_side(images.crop_size if cropped else images.size, config)
     shortest = dict(images.size).get("shortest_edge") if cropped else None
     return Fixed(grid, grid, (side, side), shortest, extra)
 
@@ -59,8 +59,7 @@ def _any_resolution(processor: Any, config: Any) -> AnyResolution:
     grid, extra = _grid_and_extra(config)
     images = processor.image_processor
     cropped = bool(getattr(images, "crop_size", None)) and bool(getattr(images, "do_center_crop", False))
-    tile = side_of(images.crop_size if cropped else images.size, "the image processor's size")
-    require_same("size", tile, side_of(config.vision_config.image_size, "vision_config.image_size"))
+    tile = square_side(images.crop_size if cropped else images.size, config)
     pinpoints = tuple((int(high), int(wide)) for high, wide in config.image_grid_pinpoints)
     require_same("image_grid_pinpoints", tuple(map(tuple, images.image_grid_pinpoints)), pinpoints)
     return AnyResolution(pinpoints, tile, grid, extra=extra)
@@ -93,24 +92,21 @@ LLAVA = Family(
     chat_template=VICUNA,
     image_processor="clip.CLIPImageProcessorPil",
 )
-LLAVA_NEXT = Family(
+LLAVA_NEXT = replace(
+    LLAVA,
     model_type="llava_next",
     about="LLaVA-NeXT (1.6)",
-    tower="model.vision_tower",
-    blocks="model.vision_tower.encoder.layers",
     connector=("model.multi_modal_projector", "model.image_newline"),
     planner=_next,
-    chat_template=VICUNA,
     pixels=PixelRules(("pixel_values", "image_sizes")),
     image_processor="llava_next.LlavaNextImageProcessorPil",
 )
-LLAVA_ONEVISION = Family(
+LLAVA_ONEVISION = replace(
+    LLAVA_NEXT,
     model_type="llava_onevision",
     about="LLaVA-OneVision",
-    tower="model.vision_tower",
-    blocks="model.vision_tower.encoder.layers",
-    connector=("model.multi_modal_projector", "model.image_newline"),
     planner=_onevision,
+    chat_template=None,
     pixels=PixelRules(("pixel_values", "image_sizes", "batch_num_images"), by_record=True),
     image_processor="llava_onevision.LlavaOnevisionImageProcessorPil",
 )

@@ -6,13 +6,12 @@ from typing import Any
 
 from vitrail.data.image_plans.dynamic_tiles import DynamicTiles
 from vitrail.data.image_plans.plan import ImagePlanner
-from vitrail.models.families.family import Ability, Family, require_same, side_of
+from vitrail.models.families.family import Ability, Family, square_side
 
 
 def _tiles(processor: Any, config: Any) -> ImagePlanner:
     images, vision = processor.image_processor, config.vision_config
-    tile = side_of(images.size, "the image processor's size")
-    require_same("size", tile, side_of(vision.image_size, "vision_config.image_size"))
+    tile = square_side(images.size, config)
     return DynamicTiles(
         tile=tile,
         grid=-(-(tile // vision.patch_size) // vision.hidden_stride),

@@ -10,6 +10,7 @@ from vitrail.models.families.family import Family
 _HERE = "vitrail.models.families"
 _BUILT_IN = {
     "own": {"vitrail": ("VITRAIL", "tower + connector + any language model")},
+    "dual": {"vitrail_dual_encoder": ("VITRAIL_DUAL_ENCODER", "tower + any text encoder, in one space")},
     "llava": {
         "llava": ("LLAVA", "LLaVA-1.5"),
         "llava_next": ("LLAVA_NEXT", "LLaVA-NeXT (1.6)"),

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from vitrail.models.caching import LIBRARY_NAME, NAMES, cache_argument
 from vitrail.models.layout import Layout
-from vitrail.models.rules import dropping, lowering
+from vitrail.models.rules import asking, dropping, lowering
 from vitrail.models.rules.call import _CALLS, Call, Pass, call_of, here
-from vitrail.models.rules.lowering import KEYWORD
 from vitrail.models.rules.packing import all_present
-from vitrail.models.rules.rule import Rule
-from vitrail.models.rules.target import Target
+from vitrail.models.rules.rule import KEYWORD, Rule
+from vitrail.models.rules.target import Target, with_standing
 
 _ORIGIN = "_vitrail_first_position"
 _LOCK = threading.RLock()
@@ -33,6 +32,7 @@ class _Installed:
         self.uses = 0
         self.handles: list[Any] = []
         self.before: list[tuple[Any, Any]] = []
+        self.silences = False
 
 
 _INSTALLED: weakref.WeakKeyDictionary[nn.Module, _Installed] = weakref.WeakKeyDictionary()
@@ -51,7 +51,10 @@ def applied(model: nn.Module, rule: Rule | None, layout: Layout | None = None) -
     forward, if the layout is not that of the batch. A model under ``torch.compile`` is refused
     (``disable_compile=True`` for ``generate``). A new thread starts without the rule, unless it runs in a copy of the
     context (``contextvars``).
+
+    Rules that stand in the model (:mod:`vitrail.models.rules.standing`) hold with ``rule``.
     """
+    rule = with_standing(model, rule)
     if rule is None:
         yield None
         return
@@ -62,7 +65,7 @@ def applied(model: nn.Module, rule: Rule | None, layout: Layout | None = None) -
             f"{other.rule.name} holds in this model already; combine: applied(model, a & b, layout)"
         )
     call = Call(rule, target, layout)
-    with _installed(target):
+    with _installed(target, rule):
         token = _CALLS.set((*here(), call))
         try:
             yield call
@@ -71,11 +74,14 @@ def applied(model: nn.Module, rule: Rule | None, layout: Layout | None = None) -
 
 
 @contextmanager
-def _installed(target: Target) -> Iterator[None]:
+def _installed(target: Target, rule: Rule) -> Iterator[None]:
     with _LOCK:
         there = _INSTALLED.setdefault(target.decoder, _Installed())
         if not there.uses:
             _install(target, there)
+        if rule.silent and not there.silences:
+            there.handles += asking.install(target.decoder)
+            there.silences = True
         there.uses += 1
     try:
         yield
@@ -117,7 +123,7 @@ def _install(target: Target, there: _Installed) -> None:
                 config._attn_implementation = name
         decoder = target.decoder
         for entrance in target.entrances:
-            hook = functools.partial(_enter_model, decoder)
+            hook = functools.partial(enter_model, decoder)
             there.handles.append(entrance.register_forward_pre_hook(hook, with_kwargs=True))
         there.handles.append(decoder.register_forward_pre_hook(_enter_decoder, with_kwargs=True))
         there.handles.append(decoder.register_forward_hook(_leave_decoder, with_kwargs=True))
@@ -136,10 +142,10 @@ def _remove(there: _Installed) -> None:
         handle.remove()
     for config, before in there.before:
         config._attn_implementation = before
-    there.handles, there.before = [], []
+    there.handles, there.before, there.silences = [], [], False
 
 
-def _arguments(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+def named_arguments(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Every argument by its name."""
     if not args:
         return dict(kwargs)
@@ -147,7 +153,7 @@ def _arguments(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[s
     return {**dict(zip(parameters, args, strict=False)), **kwargs}
 
 
-def _enter_model(
+def enter_model(
     decoder: nn.Module, module: nn.Module, args: tuple, kwargs: dict[str, Any]
 ) -> tuple[tuple, dict[str, Any]] | None:
     """A mask is always passed on, and the layout that comes with the batch is taken."""
@@ -158,7 +164,7 @@ def _enter_model(
         raise ValueError(
             f"{call.rule.name} cannot hold in a compiled model; run it uncompiled (generate: disable_compile=True)"
         )
-    given = _arguments(module, args, kwargs)
+    given = named_arguments(module, args, kwargs)
     tokens = given.get("input_ids")
     tokens = given.get("inputs_embeds") if tokens is None else tokens
     if tokens is None:
@@ -201,7 +207,7 @@ def _enter_decoder(
     call = call_of(decoder=decoder)
     if call is None:
         return None
-    given = _arguments(decoder, args, kwargs)
+    given = named_arguments(decoder, args, kwargs)
     tokens = given["input_ids"] if given.get("inputs_embeds") is None else given["inputs_embeds"]
     batch, count = tokens.shape[:2]
     name = cache_argument(decoder) or LIBRARY_NAME
@@ -250,7 +256,7 @@ def _origin(own: Any, begin: int, cache: Any) -> int:
 def _leave_decoder(decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
     """No layer may have missed the rule."""
     run: Pass | None = kwargs.get(KEYWORD)
-    if run is None or not (run.call.shapes_mask or run.wanted):
+    if run is None or not (run.call.shapes_mask or run.wanted or run.call.rule.silent):
         return
     missed = sorted(set(range(run.call.target.num_layers)) - run.saw)
     if missed:

@@ -11,7 +11,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vitrail.models.layout import Layout, Modality, Speaker
-from vitrail.models.rules.rule import Rule, leaves
+from vitrail.models.rules.asking import Rows
+from vitrail.models.rules.positions import segment_positions
+from vitrail.models.rules.rule import Rule, Silent, leaves
 from vitrail.models.rules.target import Target
 
 _CALLS: ContextVar[tuple[Call, ...]] = ContextVar("vitrail_rules", default=())
@@ -25,6 +27,7 @@ class Call:
         self.rule, self.target = rule, target
         self._given, self._layout = layout, layout
         self._bound: dict[tuple[int, int], Layout] = {}
+        self._placed: dict[int, tuple[Tensor, float]] = {}
         self._made: list[weakref.ref] = []
         self._groups()
         self.chosen: dict[int, Bool[Tensor, "batch tokens"]] = {}
@@ -89,7 +92,7 @@ class Call:
 
     def _use(self, layout: Layout) -> None:
         self._layout = layout
-        self._bound, self.chosen = {}, {}
+        self._bound, self._placed, self.chosen = {}, {}, {}
 
     def _check(self, layout: Layout, mask: Tensor) -> None:
         """ValueError if the layout is not that of the batch (each row as often as generation repeats it)."""
@@ -132,7 +135,7 @@ class Call:
             self._bound = {key: extended(self.prompt(batch).to(device), width)}
         return self._bound[key]
 
-    def place(self, batch: int, begin: int, end: int, device: torch.device) -> Int[Tensor, "..."] | None:
+    def place(self, batch: int, begin: int, end: int, device: torch.device) -> Tensor | None:
         """Positions of the tokens ``begin`` to ``end``, from 0; None if the rule sets none.
 
         ValueError if two rules set different ones.
@@ -140,19 +143,28 @@ class Call:
         if not self.rule.positions:
             return None
         layout = self.prompt(batch).to(device)
-        found = [(one.name, one.give(layout, self.target.axes)) for one in self.rule.positions]
+        if batch not in self._placed:
+            self._placed = {batch: self._place_prompt(layout)}
+        first, step = self._placed[batch]
+        last = layout.segment.amax(-1, keepdim=True)
+        inside = (layout.segment == last) & layout.present
+        following = torch.where(inside, first, -1).amax(-1, keepdim=True)
+        following = following if following.ndim == 2 else following.amax(0, keepdim=True).expand(3, -1, -1)
+        more = following + step * (1 + torch.arange(max(end - layout.shape[1], 0), device=device))
+        return torch.cat([first, more], dim=-1)[..., begin:end]
+
+    def _place_prompt(self, layout: Layout) -> tuple[Tensor, float]:
+        """Positions of the layout's tokens, and by how much words behind them advance."""
+        own = [one for one in self.rule.positions if one.by_segment]
+        chosen = [one for one in self.rule.positions if one in own or not own or one != segment_positions]
+        found = [(one.name, one.give(layout, self.target.axes)) for one in chosen]
         (name, first), *others = [(name, _axes(value, self.target.axes)) for name, value in found]
         for other, value in others:
             if not torch.equal(first[..., layout.present], value[..., layout.present]):
                 raise ValueError(
                     f"{self.rule.name}: {name} and {other} place tokens differently; leave one out"
                 )
-        last = layout.segment.amax(-1, keepdim=True)
-        inside = (layout.segment == last) & layout.present
-        following = torch.where(inside, first, -1).amax(-1, keepdim=True)
-        following = following if following.ndim == 2 else following.amax(0, keepdim=True).expand(3, -1, -1)
-        more = following + 1 + torch.arange(max(end - layout.shape[1], 0), device=device)
-        return torch.cat([first, more], dim=-1)[..., begin:end]
+        return first, chosen[0].step
 
 
 class Pass:
@@ -169,11 +181,28 @@ class Pass:
         self.wanted = {one for drop in call.rule.drops for one in drop.scores_of} if not begin else set()
         self.kept: dict[int, Int[Tensor, "batch kept"]] = {}
         self.saw: set[int] = set()
+        self._asking: dict[tuple[Silent, int], Rows | None] = {}
 
     def alive(self, layer: int) -> Int[Tensor, "batch kept"] | None:
         """The tokens still there at a layer: indices, sorted, −1 for none; None if none was dropped."""
         reached = [one for one in self.kept if one <= layer]
         return self.kept[max(reached)] if reached else None
+
+    def asking(self, layer: int) -> Rows | None:
+        """Which tokens ask at a layer, among those that arrive there; None where all of them do."""
+        silent = next((one for one in self.call.rule.silent if one.holds(layer)), None)
+        if silent is None:
+            return None
+        stage = max((one for one in self.kept if one <= layer), default=-1)
+        if (silent, stage) not in self._asking:
+            which = silent.which(self.layout)
+            if stage < 0:
+                which = which[:, self.begin : self.end]
+            else:
+                which = which.gather(1, self.kept[stage].clamp(min=0)) & (self.kept[stage] >= 0)
+            offset = self.begin if stage < 0 else 0
+            self._asking[silent, stage] = Rows.of(silent, ~which, offset) if bool(which.any()) else None
+        return self._asking[silent, stage]
 
     def last(self, layer: int, device: torch.device) -> Int[Tensor, "batch"]:
         """Where each row's last token stands among the queries at a layer."""

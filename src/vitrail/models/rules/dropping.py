@@ -16,8 +16,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from vitrail.models.rules.call import Call, Pass
 from vitrail.models.rules.held import HeldLayer
-from vitrail.models.rules.lowering import KEYWORD, scattered
-from vitrail.models.rules.rule import Drop, Seen
+from vitrail.models.rules.lowering import scattered
+from vitrail.models.rules.rule import KEYWORD, Drop, Seen
 
 
 def cut_layers(call: Call) -> list[int]:

@@ -11,6 +11,7 @@ FlexAttention cannot be cut; there a tuple travels.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable
@@ -24,11 +25,9 @@ from transformers.masking_utils import AttentionMaskInterface, flex_attention_ma
 from transformers.masking_utils import eager_mask as stock_eager_mask
 from transformers.modeling_utils import AttentionInterface
 
+from vitrail.models.rules import asking
 from vitrail.models.rules.call import Call, Pass, call_of, here
-from vitrail.models.rules.rule import Leaf, Pairs, evaluate, leaves
-
-KEYWORD = "vitrail_rule"
-"""The keyword in which a :class:`Pass` travels to the layers."""
+from vitrail.models.rules.rule import KEYWORD, Leaf, Pairs, evaluate, leaves
 
 NAMES = {"sdpa": "vitrail_sdpa", "eager": "vitrail_eager", "flex_attention": "vitrail_flex"}
 """The stock way to attend → ours."""
@@ -159,6 +158,10 @@ def _attention(stock: Callable[..., Any]) -> Callable[..., Any]:
         mask = _of_layer(run.call, attention_mask, layer)
         if layer in run.wanted:
             run.scores[layer] = _last_scores(run, layer, query, key, mask, kwargs)
+        rows = run.asking(layer)
+        if rows is not None:
+            attending = functools.partial(stock, module)
+            return asking.attend(attending, rows, query, key, value, mask, **kwargs)
         return stock(module, query, key, value, mask, **kwargs)
 
     return attend

@@ -24,6 +24,9 @@ from torch import Tensor
 
 from vitrail.models.layout import Layout
 
+KEYWORD = "vitrail_rule"
+"""The keyword in which the state of a forward under a rule travels to the layers."""
+
 Pairs = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """``(b, h, q, k)``, integer tensors that broadcast (row, head, query and key, absolute) → bool: may q see k?
 Index tensors with them, do not branch: FlexAttention calls the function with one scalar each."""
@@ -108,11 +111,15 @@ def _whole(value: _Value, own: Tensor) -> Tensor:
 class Positions(NamedTuple):
     """Positions of tokens: ``give(layout, axes)`` → ``(batch, tokens)``, or ``(3, batch, tokens)`` for ``axes`` 3.
 
-    They count from 0; a model that counts from 1 keeps its own beginning.
+    They count from 0; a model that counts from 1 keeps its own beginning. Words that are generated behind the layout
+    advance by ``step``. With ``by_segment`` they begin anew in each segment, in their own way, and plain counting of
+    segments (``same_segment``) gives way to them.
     """
 
     name: str
     give: Callable[[Layout, int], Tensor]
+    step: float = 1
+    by_segment: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,9 +161,27 @@ class Hold(NamedTuple):
         return self.layers is None or layer in self.layers
 
 
+class Silent(NamedTuple):
+    """Tokens that ask nothing: ``which(layout)`` → bool ``(batch, tokens)``. Their keys and values serve the others.
+
+    With ``own_value`` such a token's attention gives its own value, as if it saw itself alone, otherwise zero; without
+    ``feed_forward`` the layer's feed-forward network adds nothing to it either. Nothing that is not used is computed.
+    """
+
+    name: str
+    which: Callable[[Layout], Tensor]
+    own_value: bool = True
+    feed_forward: bool = True
+    layers: frozenset[int] | None = None
+
+    def holds(self, layer: int) -> bool:
+        """Whether these tokens are silent at a layer."""
+        return self.layers is None or layer in self.layers
+
+
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What a decoder's layers may see, where their tokens are, which tokens leave, and what the cache keeps.
+    """What a decoder's layers may see, where their tokens are, which leave or are silent, and what the cache keeps.
 
     Made by the functions of ``masks``, ``positions`` and ``keeping``, and combined with ``&`` and ``|``. Use it with
     ``applied(model, rule, layout)``.
@@ -168,6 +193,7 @@ class Rule:
     positions: tuple[Positions, ...] = ()
     drops: tuple[Drop, ...] = ()
     held: tuple[Hold, ...] = ()
+    silent: tuple[Silent, ...] = ()
 
     def __repr__(self) -> str:
         return f"Rule({self.name})"
@@ -181,6 +207,7 @@ class Rule:
             positions=_union(self.positions, other.positions),
             drops=_both_keep(self.drops, other.drops),
             held=_union(self.held, other.held),
+            silent=_silent_in_both(self, other),
         )
 
     def __or__(self, other: Rule) -> Rule:
@@ -189,6 +216,12 @@ class Rule:
         A rule without a mask stands for the model's own. ValueError where something would silently come to nothing:
         a narrowing mask or-ed with none, or tokens that only one side drops.
         """
+        for one, partner in ((self, other), (other, self)):
+            if one.silent:
+                raise ValueError(
+                    f"{self.name} | {other.name}: {one.name} silences tokens, which {partner.name} lets ask, so or-ed "
+                    "nothing of it would be left; combine them with &"
+                )
         mine, others = self.mask, other.mask
         if (mine is None) != (others is None):
             given = mine or others
@@ -234,12 +267,14 @@ class Rule:
             name=f"{self.name}.on({_named(chosen)})",
             mask=None if self.mask is None else _on(self.mask, chosen),
             held=tuple(one._replace(layers=_meet(one.layers, chosen)) for one in self.held),
+            silent=tuple(one._replace(layers=_meet(one.layers, chosen)) for one in self.silent),
         )
 
     @property
     def layers(self) -> frozenset[int]:
         """Every layer that the rule names, to be checked against a model's depth."""
         said = [one.layers for one in leaves(self.mask)] + [one.layers for one in self.held]
+        said += [one.layers for one in self.silent]
         named = [one for one in said if one is not None]
         return frozenset().union(*named, {one.layer for one in self.drops})
 
@@ -247,7 +282,7 @@ class Rule:
     def needs_layout(self) -> bool:
         """Whether the rule reads more than which tokens are padding."""
         read = any(leaf.needs_layout for leaf in (*leaves(self.mask), *self.isolation))
-        return bool(read or self.positions or self.drops)
+        return bool(read or self.positions or self.drops or self.silent)
 
 
 def _joined(operation: Literal["&", "|"], left: Mask | None, right: Mask | None) -> Mask | None:
@@ -258,6 +293,19 @@ def _joined(operation: Literal["&", "|"], left: Mask | None, right: Mask | None)
 
 def _union(left: tuple, right: tuple) -> tuple:
     return left + tuple(one for one in right if one not in left)
+
+
+def _silent_in_both(left: Rule, right: Rule) -> tuple[Silent, ...]:
+    """ValueError where a layer's silent tokens would be told twice, in different ways."""
+    for a in left.silent:
+        for b in right.silent:
+            apart = a.layers is not None and b.layers is not None and not a.layers & b.layers
+            if a != b and not apart:
+                raise ValueError(
+                    f"{left.name} & {right.name}: {a.name} and {b.name} both say what silent tokens of the same layer "
+                    "get; use .on(layers), or leave one out"
+                )
+    return _union(left.silent, right.silent)
 
 
 def _both_keep(left: tuple[Drop, ...], right: tuple[Drop, ...]) -> tuple[Drop, ...]:

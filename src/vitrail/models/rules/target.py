@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from vitrail.models.logits import unwrapped
+from vitrail.models.rules import asking
 from vitrail.models.rules.rule import Rule, leaves
+
+STANDING = "_vitrail_standing"
+"""The attribute of a model in which the rules that stand in it are kept (:mod:`vitrail.models.rules.standing`)."""
+
+
+def with_standing(model: nn.Module, rule: Rule | None) -> Rule | None:
+    """``rule`` and those that stand in ``model``, combined; None if there are none."""
+    standing: dict[str, Rule] = getattr(unwrapped(model), STANDING, {})
+    both = [*standing.values(), *([] if rule is None else [rule])]
+    return functools.reduce(lambda left, right: left & right, both) if both else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +78,8 @@ class Target:
 
     def check(self, rule: Rule) -> None:
         """ValueError if the rule cannot hold in this model: which part, and why."""
+        for silent in rule.silent:
+            asking.check(silent, self.decoder)
         beyond = sorted(layer for layer in rule.layers if layer >= self.num_layers)
         if beyond:
             raise ValueError(
@@ -80,10 +94,10 @@ class Target:
                     f"{hold.name} cuts the cache of layer {cut[0]}, which has a window of its own in {self.name}; "
                     f"use window(..., evict=False), or .on() the other layers"
                 )
-        if "flex" in self.implementation and (rule.drops or rule.held):
+        if "flex" in self.implementation and (rule.drops or rule.held or rule.silent):
             raise ValueError(
-                f"{rule.name} drops tokens or cache entries, which FlexAttention's block masks cannot follow; "
-                "load the model with attn_implementation='sdpa'"
+                f"{rule.name} drops or silences tokens, or drops cache entries, which FlexAttention's block masks "
+                "cannot follow; load the model with attn_implementation='sdpa'"
             )
         if self.implementation.startswith("flash") and (leaves(rule.mask) or rule.isolation):
             raise ValueError(

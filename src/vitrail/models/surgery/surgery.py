@@ -8,6 +8,7 @@ loaded, and has the record alone to go by. Afterwards both have the same modules
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
@@ -61,6 +62,14 @@ class Surgery:
     def parts(self, model: nn.Module, record: dict[str, Any]) -> dict[str, nn.Module]:
         """What it added, by name, for stages to train: ``router`` becomes the part ``<surgery>.router``."""
         return {}
+
+    def batch_inputs(self, records: Sequence[Any], record: dict[str, Any]) -> dict[str, Any]:
+        """More inputs of the changed model from a batch of encoded records, such as what their ``meta`` says."""
+        return {}
+
+    def image_processor(self, processor: Any, record: dict[str, Any]) -> Any:
+        """The image processor through which pictures reach the changed model; the saved one stays as it is."""
+        return processor
 
     def planner(self, planner: Any, record: dict[str, Any]) -> Any:
         """The image planner of the changed model, where it changes what a picture costs in tokens."""

@@ -49,7 +49,8 @@ class OnnxTower:
                 f"towers through ONNX Runtime need {error.name}: pip install 'vitrail[onnx]'"
             ) from None
         folder = FolderCache(cache).get_or_make(
-            key("onnx-tower", fingerprint, torch.__version__, onnxruntime.__version__),
+            # The settings too: the same weights may see another size, another layer, or several scales.
+            key("onnx-tower", fingerprint, tower.settings(), torch.__version__, onnxruntime.__version__),
             lambda place: export(tower, place / "tower.onnx"),
         )
         options = onnxruntime.SessionOptions()

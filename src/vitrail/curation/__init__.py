@@ -1,0 +1,1 @@
+"""Making, labelling, scoring and choosing data."""

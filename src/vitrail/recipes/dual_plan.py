@@ -1,0 +1,164 @@
+"""What a dual encoder's recipe will take: parameters, pairs, operations, memory.
+
+Shapes come from the meta device. Operations of a step are those of the text encoder (twice its weights a token, three
+times that where its layers train) and of the projection over the tower's tokens; a frozen tower sees each picture once.
+Activations are estimated as 34 values of the hidden width a token and layer that trains, plus 5 of each head's square
+(Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", arXiv 2205.05198, table 2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vitrail.recipes.dual_encoders import DualEncoder
+from vitrail.recipes.lengths import Lengths
+from vitrail.recipes.plan import EFFICIENCY, EvaluationPlan, Plan, StagePlan, steps_of
+from vitrail.recipes.schema import Recipe
+from vitrail.recipes.sources import open_data
+
+# What the house's text side is made of, so that a plan needs neither weights nor network.
+MINILM: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 512,
+}
+SAMPLE = 32
+
+
+def on_meta(config: DualEncoder) -> Any:
+    """The model's shapes on the meta device. ValueError where a configuration cannot be read."""
+    import torch
+    from transformers import AutoConfig
+
+    from vitrail.models import VitrailDualEncoder, VitrailDualEncoderConfig
+
+    if config.parts != "house":
+        from vitrail.models.testbeds import dual
+
+        return getattr(dual, config.parts)(**config.settings()).model.to("meta")
+    tower: dict[str, Any] = {"name": "efficientnet_lite"}
+    if config.tower is not None:
+        tower = {"name": config.tower.name, **config.tower.settings}
+        if (weights := tower.pop("weights", None)) is not None:
+            vision = AutoConfig.from_pretrained(weights)
+            tower["vision_config"] = getattr(vision, "vision_config", vision).to_dict()
+    text: Any = MINILM
+    if config.text is not None:
+        text = AutoConfig.from_pretrained(config.text)
+        text = getattr(text, "text_config", text)
+    settings = {"tower": tower, "text_config": text, **config.settings()}
+    with torch.device("meta"):
+        return VitrailDualEncoder(VitrailDualEncoderConfig(**settings))
+
+
+def dual_plan(recipe: Recipe, config: DualEncoder, rate: float | None) -> Plan:
+    """Plan ``recipe``, whose ``model.dual_encoder`` is ``config``. ``rate``: operations a second, None for no times."""
+    from vitrail.models import anatomy
+    from vitrail.models.pairs import pair_of
+
+    model = on_meta(config)
+    rows, cols = model.tower.grid(0, 0)
+    tower_flops = 2.0 * sum(p.numel() for p in model.tower.parameters()) * rows * cols
+    parts = [
+        {"part": row.name, "kind": row.kind, "parameters": row.parameters} for row in anatomy.counts(model)
+    ]
+    plan = Plan(
+        recipe=recipe.name,
+        parts=parts,
+        anatomy={},
+        flops_a_second=rate,
+        tower_flops_an_image=tower_flops,
+    )
+    seen: set[str] = set()
+    for asked in recipe.stages:
+        source = open_data(recipe, asked.data, "conversations")
+        stage = asked.fitted(len(source))
+        texts = [pair_of(source[index])[1] for index in range(min(SAMPLE, len(source)))]
+        lengths = _lengths([max(2.0, len(text) / 4 + 2) for text in texts])  # a token is about four letters
+        trained = _trained(model, stage.trains)
+        steps, budget = steps_of(stage, len(source))
+        flops, memory = _step(model, stage, lengths, rows * cols)
+        seconds = None
+        if rate is not None:
+            seconds = flops * (steps or 0) / (rate * EFFICIENCY)
+            if stage.max_minutes is not None:
+                seconds = min(seconds, 60 * stage.max_minutes) if steps else 60 * stage.max_minutes
+            if stage.data not in seen:
+                seconds += len(source) * tower_flops / (rate * EFFICIENCY)
+        seen.add(stage.data)
+        plan.stages.append(
+            StagePlan(
+                name=stage.name,
+                objective=stage.objective.name,
+                data=stage.data,
+                records=len(source),
+                trained=trained,
+                lengths=lengths,
+                batch_size=stage.records_a_step,
+                steps=steps,
+                budget=budget,
+                flops_a_step=flops,
+                memory=memory,
+                seconds=seconds,
+            )
+        )
+    for one in recipe.evaluation:
+        count = len(open_data(recipe, one.data, "conversations"))
+        conditions = recipe.conditions_of(one)
+        flops = count * len(conditions) * (tower_flops + 2.0 * _layers(model) * 16)
+        plan.evaluation.append(
+            EvaluationPlan(
+                one.name,
+                one.data,
+                count,
+                conditions,
+                flops,
+                None if rate is None else flops / (rate * EFFICIENCY),
+            )
+        )
+    return plan
+
+
+def _lengths(tokens: list[float]) -> Lengths:
+    return Lengths(
+        tokens=sum(tokens) / len(tokens),
+        labelled=sum(tokens) / len(tokens),
+        pictures=1.0,
+        sampled=len(tokens),
+        longest=max(tokens),
+        most_labelled=max(tokens),
+    )
+
+
+def _trained(model: Any, trains: Any) -> dict[str, int]:
+    from vitrail.models import anatomy
+    from vitrail.training.selection import select_parameters
+
+    select_parameters(model, trains)
+    return {row.name: row.trained for row in anatomy.counts(model)}
+
+
+def _layers(model: Any) -> int:
+    embeddings = model.get_input_embeddings().weight.numel()
+    return sum(p.numel() for p in model.text_model.parameters()) - embeddings
+
+
+def _step(model: Any, stage: Any, lengths: Lengths, count: int) -> tuple[float, dict[str, float]]:
+    text = model.config.text_config
+    trains = [p for p in model.text_model.parameters() if p.requires_grad]
+    tokens, longest = stage.batch_size * lengths.tokens, stage.batch_size * lengths.longest
+    projection = sum(p.numel() for p in model.visual_projection.parameters())
+    flops = tokens * (2.0 * _layers(model) + 4.0 * sum(p.numel() for p in trains))
+    flops += 6.0 * stage.batch_size * count * projection
+    share = min(1.0, sum(p.numel() for p in trains) / max(_layers(model), 1))
+    a_layer = 34 * text.hidden_size + 5 * text.num_attention_heads * lengths.longest
+    alive = 2.0 * longest * a_layer * max(1.0, share * text.num_hidden_layers)
+    alive += 4.0 * stage.batch_size * count * (model.tower.width + 6 * model.config.projection_dim)
+    gradients = 4.0 * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    weights = 4.0 * sum(p.numel() for p in model.parameters())
+    memory = {"weights": weights, "gradients": gradients, "optimiser": 2 * gradients, "activations": alive}
+    return flops * stage.accumulation, memory
