@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from vitrail.evaluation.retrieval import direction, first_ranks, retrieval
+from conftest import picture
+from vitrail.data.records import Chat
+from vitrail.evaluation.retrieval import direction, first_ranks, retrieval, retrieve
 
 
 def by_all_orders(scores, right, k):
@@ -74,6 +76,33 @@ def test_intervals_hold_their_value_and_know_of_clusters():
     again = direction(scores, np.eye(60, dtype=bool), clusters=[i // 10 for i in range(60)])
     assert again == tens
     assert "R@1" in str(alone) and "median rank" in str(alone)
+
+
+class Listed(list):
+    """Records as a source."""
+
+    name, root, fingerprint = "listed", None, "f" * 64
+
+
+class Known:
+    """A scorer that knows which text has the length of which picture's width."""
+
+    def scores(self, images, texts):
+        return np.array([[-abs(image.width - len(text)) for text in texts] for image in images], dtype=float)
+
+
+def test_equal_pictures_and_texts_of_a_source_are_one():
+    def pair(width, text):
+        part = picture(width, (width, 20))
+        return Chat(messages=[{"role": "user", "content": [part]}, {"role": "assistant", "content": text}])
+
+    source = Listed([pair(20, "a" * 20), pair(30, "b" * 30), pair(20, "c" * 20), pair(40, "b" * 30)])
+    found = retrieve(Known(), source, depths=(1,))
+    assert found.image_to_text.queries == 3 == found.text_to_image.queries
+    assert found.image_to_text.recall[1].value == 1 == found.text_to_image.recall[1].value
+    source.append(Chat(messages=[{"role": "user", "content": "no picture"}]))
+    with pytest.raises(ValueError, match="record 4 of listed: it has 0 pictures"):
+        retrieve(Known(), source)
 
 
 @pytest.mark.parametrize(

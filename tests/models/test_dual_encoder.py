@@ -12,7 +12,8 @@ import transformers as T
 from conftest import chat, picture
 from vitrail.data.records import Document, Group, Text
 from vitrail.models import anatomy
-from vitrail.models.dual_encoder import VitrailDualEncoder, VitrailDualEncoderConfig
+from vitrail.models.dual_configuration import VitrailDualEncoderConfig
+from vitrail.models.dual_encoder import VitrailDualEncoder
 from vitrail.models.dual_loading import load_dual_encoder
 from vitrail.models.features import Features, grid_coords
 from vitrail.models.pairs import DualBundle, pair_of

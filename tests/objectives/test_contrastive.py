@@ -49,7 +49,7 @@ def plain(model, images, texts, kind, mask):
     """The sums of the module's docstring, pair by pair."""
     unit = nn.functional.normalize
     x, y = unit(model.x, dim=-1).detach(), unit(model.y, dim=-1).detach()
-    scale, n, total = float(model.logit_scale.exp()), len(images), 0.0
+    scale, n, total = float(model.logit_scale.detach().exp()), len(images), 0.0
 
     def z(i, j):
         return scale * float(x[i] @ y[j]) + (0.0 if model.logit_bias is None else float(model.logit_bias))

@@ -24,6 +24,14 @@ def test_a_method_sets_and_adds(base):
     assert "kinds" not in base["data"]["scenes"] and base["stages"][0]["trains"] == ["connector", "language"]
 
 
+def test_the_last_stage_has_a_number(base):
+    rates = {"connector": 1e-3, "language": 2e-3}
+    apart = changed(base, {"set": {"stages.-1.learning_rate": rates}})
+    found = changed(apart, {"add": {"stages.-1.trains": ["tower"]}})["stages"][0]
+    assert found["trains"] == ["connector", "language", "tower"]
+    assert found["learning_rate"] == {**rates, "tower": 2e-3}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

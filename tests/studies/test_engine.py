@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from pretended_cells import pretended
 from vitrail.recipes.loading import load, plain
 from vitrail.studies import execution
 from vitrail.studies.arms import Arm, changed
@@ -32,31 +32,6 @@ def design(base, **settings):
     return Design(
         "wide against plain", Arm("plain", base), (Arm("wide", wide),), evaluation="known", **settings
     )
-
-
-def pretended(gain=0.1, noise=0.01, slow=1.0):
-    """Cells that cost nothing: scores that depend on what the real ones depend on."""
-    calls = []
-
-    def run_cell(one, folder, threads=None, device="auto"):
-        calls.append(one)
-        generator = np.random.default_rng(int(one.identity, 16))
-        factor = one.setting["factor"]
-        score = 0.5 + gain * (one.arm == "wide") - 0.02 * abs(np.log(factor)) + generator.normal(0, noise)
-        steps = one.recipe["stages"][0]["max_steps"]
-        return {
-            "score": float(score), "unit": "share right", "chance": 0.25,
-            "by_kind": {"what": {"score": float(score), "n": 10}},
-            "values": [float(score)] * 10, "ids": list("abcdefghij"), "clusters": list("abcdefghij"),
-            "set_aside": 0, "asked_seconds": 1.0, "seconds": 2.0 + steps * slow, "train_seconds": steps * slow,
-            "steps": steps, "samples": 8 * steps, "tokens": 80 * steps, "flops": 1e6 * steps, "parameters": 1000,
-            "trained": 500, "loss": {"tune": 1.0}, "peak_bytes": 10**8, "probe": {}, "machine": "m", "commit": "c",
-            "stages": {"tune": {"records": 16, "records_a_step": 8, "precision": "float32", "threads": 1,
-                                "device": "cpu", "seconds_a_step": slow}},
-        }  # fmt: skip
-
-    run_cell.calls = calls
-    return run_cell
 
 
 @pytest.fixture
@@ -210,9 +185,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_engine
+from pretended_cells import pretended
 from vitrail.recipes.loading import load, plain
 from vitrail.studies import execution
-made = test_engine.pretended()
+made = pretended()
 def slowly(*args, **named):
     time.sleep(0.05)
     return made(*args, **named)

@@ -12,11 +12,8 @@ from transformers import (
 )
 
 from vitrail.models.configuration import VitrailConfig
-from vitrail.models.dual_encoder import (
-    VitrailDualEncoder,
-    VitrailDualEncoderConfig,
-    VitrailDualEncoderProcessor,
-)
+from vitrail.models.dual_configuration import VitrailDualEncoderConfig
+from vitrail.models.dual_encoder import VitrailDualEncoder, VitrailDualEncoderProcessor
 from vitrail.models.processing import VitrailProcessor
 from vitrail.models.vlm import VitrailForConditionalGeneration
 

@@ -30,8 +30,8 @@ class DualEncoder(BaseModel):
     ``parts``: ``house`` (EfficientNet-Lite0 and all-MiniLM-L6-v2 with their weights, fetched once), ``nano`` (tiny,
     random) or ``nano_pretrained`` (tiny, with a trained tower). ``tower`` and ``text`` (folder or hub name) put others
     into the house's place. ``projection_dim``: width of the shared space. The poolings are those of
-    :class:`vitrail.models.dual_encoder.VitrailDualEncoderConfig`. ``bias``: the first bias of the logits, which the
-    sigmoid loss needs (SigLIP's is −10); None for none.
+    :class:`vitrail.models.dual_configuration.VitrailDualEncoderConfig`. ``bias``: the first bias of the logits, which
+    the sigmoid loss needs (SigLIP's is −10); None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -13,7 +13,7 @@ from typing import Any
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.lengths import Lengths
 from vitrail.recipes.plan import EFFICIENCY, EvaluationPlan, Plan, StagePlan, steps_of
-from vitrail.recipes.schema import Recipe
+from vitrail.recipes.schema import Model, Recipe
 from vitrail.recipes.sources import open_data
 
 # What the house's text side is made of, so that a plan needs neither weights nor network.
@@ -27,6 +27,25 @@ MINILM: dict[str, Any] = {
     "max_position_embeddings": 512,
 }
 SAMPLE = 32
+
+
+def dual_encoder_of(model: Model) -> Any:
+    """The shapes of a recipe's dual encoder on the meta device; None for a model that is none.
+
+    ValueError where a configuration cannot be read.
+    """
+    config = getattr(model, "dual_encoder", None)
+    if config is not None:
+        return on_meta(config)
+    if model.path is None:
+        return None
+    from vitrail.models.families.table import family_of
+    from vitrail.models.loading import load_config, model_source
+    from vitrail.recipes import shapes
+
+    if family_of(load_config(model_source(model.path))).kind != "dual encoder":
+        return None
+    return shapes.on_meta(model)
 
 
 def on_meta(config: DualEncoder) -> Any:
@@ -55,14 +74,13 @@ def on_meta(config: DualEncoder) -> Any:
         return VitrailDualEncoder(VitrailDualEncoderConfig(**settings))
 
 
-def dual_plan(recipe: Recipe, config: DualEncoder, rate: float | None) -> Plan:
-    """Plan ``recipe``, whose ``model.dual_encoder`` is ``config``. ``rate``: operations a second, None for no times."""
+def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
+    """Plan ``recipe``; its ``model`` is on the meta device. ``rate``: operations a second, None for no times."""
     from vitrail.models import anatomy
     from vitrail.models.pairs import pair_of
 
-    model = on_meta(config)
-    rows, cols = model.tower.grid(0, 0)
-    tower_flops = 2.0 * sum(p.numel() for p in model.tower.parameters()) * rows * cols
+    count = _tower_tokens(model)
+    tower_flops = 2.0 * _size(model.vision_model) * count
     parts = [
         {"part": row.name, "kind": row.kind, "parameters": row.parameters} for row in anatomy.counts(model)
     ]
@@ -81,7 +99,7 @@ def dual_plan(recipe: Recipe, config: DualEncoder, rate: float | None) -> Plan:
         lengths = _lengths([max(2.0, len(text) / 4 + 2) for text in texts])  # a token is about four letters
         trained = _trained(model, stage.trains)
         steps, budget = steps_of(stage, len(source))
-        flops, memory = _step(model, stage, lengths, rows * cols)
+        flops, memory = _step(model, stage, lengths, count)
         seconds = None
         if rate is not None:
             seconds = flops * (steps or 0) / (rate * EFFICIENCY)
@@ -142,23 +160,45 @@ def _trained(model: Any, trains: Any) -> dict[str, int]:
     return {row.name: row.trained for row in anatomy.counts(model)}
 
 
+def _tower_tokens(model: Any) -> int:
+    """Tokens of a picture in the tower."""
+    if hasattr(model, "tower"):
+        rows, cols = model.tower.grid(0, 0)
+        return int(rows * cols)
+    vision = model.config.vision_config
+    return int((vision.image_size // vision.patch_size) ** 2)
+
+
+def _size(module: Any, trained: bool = False) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
 def _layers(model: Any) -> int:
-    embeddings = model.get_input_embeddings().weight.numel()
-    return sum(p.numel() for p in model.text_model.parameters()) - embeddings
+    """Parameters of the text encoder that every token goes through."""
+    embeddings = getattr(model.text_model, "embeddings", None)
+    words = _size(embeddings) if embeddings is not None else model.get_input_embeddings().weight.numel()
+    return max(_size(model.text_model) - words, 1)
 
 
 def _step(model: Any, stage: Any, lengths: Lengths, count: int) -> tuple[float, dict[str, float]]:
-    text = model.config.text_config
-    trains = [p for p in model.text_model.parameters() if p.requires_grad]
-    tokens, longest = stage.batch_size * lengths.tokens, stage.batch_size * lengths.longest
-    projection = sum(p.numel() for p in model.visual_projection.parameters())
-    flops = tokens * (2.0 * _layers(model) + 4.0 * sum(p.numel() for p in trains))
-    flops += 6.0 * stage.batch_size * count * projection
-    share = min(1.0, sum(p.numel() for p in trains) / max(_layers(model), 1))
+    text, rows = model.config.text_config, stage.batch_size
+    learning, projecting = _size(model.text_model, trained=True), _size(model) - _size(model.text_model)
+    projecting -= _size(model.vision_model)
+    flops = rows * lengths.tokens * (2.0 * _layers(model) + 4.0 * min(learning, _layers(model)))
+    flops += 6.0 * rows * count * projecting
+    alive = 4.0 * rows * count * 6 * text.hidden_size
+    looking = _size(model.vision_model, trained=True)
+    if looking:  # every picture in every step
+        flops += rows * count * (2.0 * _size(model.vision_model) + 4.0 * looking)
+        alive += 4.0 * rows * count * 34 * (looking / 12) ** 0.5
     a_layer = 34 * text.hidden_size + 5 * text.num_attention_heads * lengths.longest
-    alive = 2.0 * longest * a_layer * max(1.0, share * text.num_hidden_layers)
-    alive += 4.0 * stage.batch_size * count * (model.tower.width + 6 * model.config.projection_dim)
-    gradients = 4.0 * sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = 4.0 * sum(p.numel() for p in model.parameters())
-    memory = {"weights": weights, "gradients": gradients, "optimiser": 2 * gradients, "activations": alive}
+    share = min(1.0, learning / _layers(model))
+    alive += 2.0 * rows * lengths.longest * a_layer * max(1.0, share * text.num_hidden_layers)
+    gradients = 4.0 * _size(model, trained=True)
+    memory = {
+        "weights": 4.0 * _size(model),
+        "gradients": gradients,
+        "optimiser": 2 * gradients,
+        "activations": alive,
+    }
     return flops * stage.accumulation, memory

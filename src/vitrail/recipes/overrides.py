@@ -78,9 +78,9 @@ def _set(recipe: dict[str, Any], key: str, value: Any) -> yaml_text.Path:
 
 
 def _list_index(items: list, step: str, key: str, path: list[str | int]) -> int:
-    if re.fullmatch(r"\d+", step):
-        if int(step) < len(items):
-            return int(step)
+    if re.fullmatch(r"-?\d+", step):  # -1 is the last
+        if -len(items) <= int(step) < len(items):
+            return int(step) % len(items)
         at = ".".join(map(str, path))
         raise ValueError(f"override {key}: {at} has {len(items)} items, numbered from 0; there is no {step}")
     names = [str(item["name"]) if isinstance(item, dict) and "name" in item else "" for item in items]

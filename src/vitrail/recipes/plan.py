@@ -91,12 +91,10 @@ def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
     """
     from vitrail.models import anatomy
     from vitrail.recipes.anatomy_text import picture_tokens
+    from vitrail.recipes.dual_plan import dual_encoder_of, dual_plan
 
-    if (dual := getattr(recipe.model, "dual_encoder", None)) is not None:
-        from vitrail.recipes.costs import matmul_rate
-        from vitrail.recipes.dual_plan import dual_plan
-
-        return dual_plan(recipe, dual, matmul_rate(384, 1536) if measure_speed else None)
+    if (dual := dual_encoder_of(recipe.model)) is not None:
+        return dual_plan(recipe, dual, _rate_of(dual.config.text_config) if measure_speed else None)
     seen = shapes(recipe.model)
     rate = _rate(seen.model) if measure_speed else None
     planner = _Planner(recipe, seen, rate)
@@ -115,9 +113,12 @@ def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
 
 
 def _rate(model: Any) -> float:
+    return _rate_of(model.config.get_text_config())
+
+
+def _rate_of(text: Any) -> float:
     from vitrail.recipes.costs import matmul_rate
 
-    text = model.config.get_text_config()
     return matmul_rate(text.hidden_size, getattr(text, "intermediate_size", 4 * text.hidden_size))
 
 

@@ -100,9 +100,12 @@ def _check_parts(recipe: Recipe, bundle: Bundle) -> None:
 
 
 def tower_stays(recipe: Recipe) -> bool:
-    """Whether no stage changes the tower, so that its features can be computed once."""
+    """Whether no stage changes the tower, so that its features can be computed once.
+
+    A dual encoder's ``vision.projection`` stands behind its tower.
+    """
     return not any(
-        re.split(r"[.\[]", part)[0] in ("tower", "vision", "all")
+        part != "vision.projection" and re.split(r"[.\[]", part)[0] in ("tower", "vision", "all")
         for stage in recipe.stages
         for part in stage.trains
     )

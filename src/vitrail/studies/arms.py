@@ -54,18 +54,27 @@ def changed(recipe: Mapping[str, Any], change: Mapping[str, Any], where: str = "
             result, _ = overrides.apply(
                 result, {name: [*_list_at(result, name), *copy.deepcopy(list(items))]}
             )
+        _rates_of_added_parts(result)
         return plain(load(result))
     except ValueError as error:
         raise ValueError(f"{where} does not fit the recipe {recipe.get('name')!r}: {error}") from None
 
 
+def _rates_of_added_parts(recipe: Mapping[str, Any]) -> None:
+    """A stage with a learning rate for each part trains an added part at the largest of them."""
+    for stage in recipe.get("stages", ()):
+        rates = stage.get("learning_rate")
+        if isinstance(rates, dict):
+            for part in stage["trains"]:
+                rates.setdefault(part, max(rates.values()))
+
+
 def _list_at(recipe: Mapping[str, Any], name: str) -> list[Any]:
     place: Any = recipe
     for step in name.split("."):
-        if isinstance(place, Sequence) and not isinstance(place, str):
-            place = next(
-                (item for item in place if isinstance(item, Mapping) and item.get("name") == step), None
-            )
+        if isinstance(place, (list, tuple)):
+            named = [item for item in place if isinstance(item, Mapping) and item.get("name") == step]
+            place = named[0] if named else place[int(step)] if step.lstrip("-").isdigit() else None
         else:
             place = (place or {}).get(step)
     if place is not None and not isinstance(place, (list, tuple)):

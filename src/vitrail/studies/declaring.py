@@ -76,8 +76,8 @@ def studies() -> list[str]:
 
 
 _ENGINE = {
-    "arms", "cells", "declaring", "design", "engine", "evidence", "execution", "measuring", "outcome", "own", "report",
-    "setting_up", "spending", "tuning", "warm",
+    "arms", "cells", "declaring", "design", "engine", "evidence", "execution", "house", "measuring", "outcome", "own",
+    "report", "setting_up", "spending", "tuning", "warm",
 }  # fmt: skip
 
 

@@ -50,11 +50,14 @@ def every_part(model: nn.Module, batch: Batch, example: Callable[[], Pictures]) 
     not for batches with pictures, models without a tower, nor parts that are frozen and whole on each process.
     ValueError if it gives none where weights are sharded, since training would hang.
     """
+    if any(batch.get(name) is not None for name in _WITH_PICTURES):
+        yield
+        return
     inner: Any = unwrapped(model)
     parameters = _seeing(inner)
     sharded = any(hasattr(parameter, "placements") for parameter in parameters)
     trains = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
-    if any(batch.get(name) is not None for name in _WITH_PICTURES) or not (sharded or trains):
+    if not (sharded or trains):
         yield
         return
     pictures = example()
