@@ -18,8 +18,20 @@ from vitrail.data.records import Chat, Image
 
 # Shapes written into signatures are checked: jaxtyping binds the axis names, beartype calls the check.
 # (Not the configuration: transformers makes it a dataclass with an __init__ of its own.)
-_MODELS = ("batches", "connectors", "features", "layout", "logits", "surgery", "towers", "vlm")
-_CHECKED = [*(f"vitrail.models.{name}" for name in _MODELS), "vitrail.analysis", "vitrail.objectives"]
+_MODELS = (
+    "batches",
+    "connectors",
+    "dual_encoder",
+    "experts",
+    "features",
+    "layout",
+    "logits",
+    "pooling",
+    "surgery",
+    "towers",
+    "vlm",
+)
+_CHECKED = [*(f"vitrail.models.{name}" for name in _MODELS), "vitrail.objectives"]
 _hook = jaxtyping.install_import_hook(_CHECKED, "beartype.beartype")
 
 

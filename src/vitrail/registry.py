@@ -184,3 +184,19 @@ _built_in(
     loss="Loss nats a token of the reference answer",
     match="Match an answer in words says the right option",
 )
+
+_built_in(
+    "objective",
+    "objectives.contrastive",
+    contrastive="Contrastive contrast of pictures and texts in one space",
+)
+_built_in(
+    "inferencer",
+    "evaluation.similarity",
+    similarity="Similarity rank options, or all texts, by likeness to the picture",
+)
+_built_in(
+    "expert",
+    "models.experts.clip_scorer",
+    clip="ClipScorer how alike picture and text are, by any CLIP, SigLIP or ours",
+)

@@ -184,12 +184,8 @@ def test_moca_moves_it(bundle):
     import copy
     import dataclasses
 
-    from vitrail import registry
     from vitrail.models.surgery.operating import operate
 
-    registry.register(
-        "surgery", "moca", "vitrail.models.surgery.moca:MoCa", "scale and shift of visual states"
-    )
     other = dataclasses.replace(bundle, model=copy.deepcopy(bundle.model))
     before = measure(other, source(), 6, max_words=40).value
     operate(other.model, "moca")

@@ -199,6 +199,7 @@ def test_recipes(run, tmp_path):
     assert "quickstart" in run("recipe", "list")[1]
     names = [one["name"] for one in json.loads(run("recipe", "list", "--json")[1])]
     assert names == [
+        "house-dual-encoder",
         "house-nano",
         "llava-1.5-7b-lora",
         "nano",

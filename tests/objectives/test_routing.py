@@ -5,7 +5,6 @@ import torch
 
 import families
 from conftest import chat
-from vitrail import registry
 from vitrail.models.bundle import Bundle
 from vitrail.models.layout import Layout
 from vitrail.models.loading import load
@@ -14,8 +13,6 @@ from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 from vitrail.objectives.routing import Routed
 
-registry.register("surgery", "gamma_mod", "vitrail.models.surgery.gamma_mod:GammaMod", "mixture of depths")
-registry.register("objective", "routed", "vitrail.objectives.routing:Routed", "next token and routers")
 CHATS = [chat(f"What is number {i}{' now' * i}?", "A cat that sits." + " Yes." * i, seed=i) for i in range(4)]
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from conftest import chat, picture
-from vitrail import registry
 from vitrail.data.records import Document, Text
 from vitrail.evaluation.retrieval import retrieve
 from vitrail.evaluation.similarity import EveryText, Similarity
@@ -18,14 +17,6 @@ from vitrail.models.testbeds import dual
 from vitrail.recipes import loading
 from vitrail.recipes.dual_encoders import DualEncoder, PairRecords, build
 from vitrail.recipes.schema import Model
-
-registry.register("tower", "convolutional", "vitrail.models.towers.convolutional:ConvolutionalTower")
-registry.register("objective", "contrastive", "vitrail.objectives.contrastive:Contrastive")
-registry.register("inferencer", "similarity", "vitrail.evaluation.similarity:Similarity")
-
-in_a_recipe = pytest.mark.skipif(
-    "dual_encoder" not in Model.model_fields, reason="the recipe's schema has no model.dual_encoder"
-)
 
 
 class Listed(list):
@@ -54,7 +45,6 @@ def shortened():
     )  # fmt: skip
 
 
-@in_a_recipe
 def test_the_shipped_recipe_shortened_is_above_chance(tmp_path):
     from vitrail.models.loading import load
     from vitrail.recipes.run import run
@@ -79,7 +69,6 @@ def test_the_shipped_recipe_shortened_is_above_chance(tmp_path):
     assert both.text_to_image.recall[5].value > 2 * both.text_to_image.chance[5]
 
 
-@in_a_recipe
 @pytest.mark.parametrize(
     ("trains", "stays"), [(["vision.projection", "text"], True), (["vision"], False), (["all"], False)]
 )
@@ -90,7 +79,6 @@ def test_a_tower_that_rests_is_run_once_for_each_picture(trains, stays):
     assert takes_features(dual.nano())
 
 
-@in_a_recipe
 def test_a_plan_counts_its_parts():
     from vitrail.recipes.plan import plan
 
@@ -101,7 +89,6 @@ def test_a_plan_counts_its_parts():
     assert stage.records == 6000 and stage.flops_a_step > 1e9 and made.seconds is None
 
 
-@in_a_recipe
 def test_a_clip_of_ones_own_is_tuned_by_a_recipe(tmp_path):
     import transformers as T
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -139,7 +126,6 @@ def test_a_clip_of_ones_own_is_tuned_by_a_recipe(tmp_path):
     assert type(after) is T.CLIPModel and sum(moved) > len(moved) / 2
 
 
-@in_a_recipe
 @pytest.mark.parametrize("other", [{"testbed": "nano"}, {"path": "somewhere"}, {"lora": {"r": 4}}])
 def test_a_dual_encoder_stands_alone(other):
     with pytest.raises(ValueError, match="a dual encoder"):

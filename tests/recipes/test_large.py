@@ -32,7 +32,7 @@ def rows(tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "mine.jsonl"
     answer = "a long answer about what is in the picture " * 8
     chats = []
-    for index, size in enumerate([(640, 480), (1024, 768), (480, 640), (1280, 720)]):
+    for index, size in enumerate([(640, 480), (1024, 768), (480, 640), (1280, 720)] * 4):
         content = [picture(index, size), {"type": "text", "text": "what do you see?"}]
         turns = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         chats.append(Chat(messages=turns, id=str(index)))

@@ -70,7 +70,10 @@ def fault(recipe, *overrides):
         ),
         ("data.scenes=[]", "override: data.scenes: must be a mapping of fields (got [])"),
         ("stage.1.lr=3", "override: stage: there is no such field; did you mean 'stages'?"),
-        ("model.testbed=smal", "override: model.testbed: must be one of small, nano; did you mean 'small'?"),
+        (
+            "model.testbed=smal",
+            "override: model.testbed: must be one of small, nano, nano_pretrained; did you mean 'small'?",
+        ),
         ("model.lora.r=0", "override: model.lora.r: must be greater than or equal to 1 (got 0)"),
         (
             "evaluation.0.conditions=[trainde]",
@@ -167,5 +170,5 @@ def test_schema_knows_components(tmp_path):
     for reference in set(__import__("re").findall(r'"#/\$defs/([^"]+)"', text)):
         assert reference in definitions
     connectors = definitions["Connector"]["anyOf"]
-    assert {"type": "string", "enum": ["mlp"]} in connectors
+    assert {"type": "string", "enum": ["mlp", "ovis"]} in connectors
     assert any("pool" in one.get("properties", {}) for one in connectors)

@@ -61,41 +61,6 @@ def score_pairs(
 
     ValueError for different numbers of pictures and texts.
     """
-    import torch
+    from vitrail.models.experts.clip_scorer import ClipScorer
 
-    if len(images) != len(texts):
-        raise ValueError(
-            f"{len(images)} pictures and {len(texts)} texts are no pairs; give one text a picture"
-        )
-    tokenizer, found = processor.tokenizer, []
-    # SigLIP was trained on texts padded to the full length and takes no mask.
-    masked = "attention_mask" in tokenizer.model_input_names
-    limit = model.config.text_config.max_position_embeddings
-    parameter = next(model.parameters())
-    training = model.training
-    model.eval()
-    try:
-        for start in range(0, len(texts), batch_size):
-            some = slice(start, start + batch_size)
-            pixels = processor.image_processor(images=list(images[some]), return_tensors="pt")["pixel_values"]
-            words = tokenizer(
-                list(texts[some]),
-                padding=True if masked else "max_length",
-                truncation=True,
-                max_length=limit,
-                return_tensors="pt",
-            )
-            named = ("input_ids", "attention_mask") if masked else ("input_ids",)
-            inputs = {name: words[name].to(parameter.device) for name in named}
-            with torch.inference_mode():
-                seen = _pooled(model.get_image_features(pixels.to(parameter.device, parameter.dtype)))
-                read = _pooled(model.get_text_features(**inputs))
-                found.append(torch.nn.functional.cosine_similarity(seen.float(), read.float()).cpu().numpy())
-    finally:
-        model.train(training)
-    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
-
-
-def _pooled(output: Any) -> Any:
-    """Older releases of transformers give the embeddings themselves."""
-    return output if not hasattr(output, "pooler_output") else output.pooler_output
+    return ClipScorer(model, processor, batch_size=batch_size).score_pairs(images, texts)

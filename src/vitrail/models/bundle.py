@@ -79,6 +79,14 @@ class Bundle:
             found |= surgery.batch_inputs(records, record)
         return found
 
+    def operated(self, name: str, settings: dict[str, Any] | None = None, *, seed: int = 0) -> Bundle:
+        """The bundle after a surgery on its model, in place: its encoder and pictures follow what the model takes now.
+
+        ValueError as :func:`vitrail.models.surgery.operating.operate`.
+        """
+        operating.operate(self.model, name, settings, seed=seed)
+        return Bundle.of(self.model, self.processor, name=self.name)
+
     def save(self, folder: Path) -> None:
         """Write model and processor into ``folder``, atomically, in the format of transformers."""
         from vitrail.storage.atomic import new_folder

@@ -35,7 +35,11 @@ def load(
     source = model_source(path)
     config = load_config(source, trust_remote_code=trust_remote_code)
     family = family_of(config)
-    if family.kind in ("encoder", "dual encoder"):
+    if family.kind == "dual encoder":
+        from vitrail.models.dual_loading import load_dual_encoder
+
+        return load_dual_encoder(path, max_length=max_length, dtype=dtype, **options)
+    if family.kind == "encoder":
         raise ValueError(
             f"{source} is {family.about}, which writes no text; load it with transformers, and its parts with "
             "vitrail.models.anatomy.parts"

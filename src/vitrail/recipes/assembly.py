@@ -40,16 +40,11 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
 
 def _operated(bundle: Bundle, model: Model, seed: int) -> Bundle:
     """The bundle after the recipe's surgeries; its encoder counts the tokens that they leave."""
-    from vitrail.models.bundle import Bundle
-    from vitrail.models.surgery.operating import operate
-
-    if not model.surgeries:
-        return bundle
     for surgery in model.surgeries:
-        operate(bundle.model, surgery.name, surgery.settings, seed=seed)
-    changed = Bundle.of(bundle.model, bundle.processor, name=bundle.name)
-    changed.model.eval()
-    return changed
+        bundle = bundle.operated(surgery.name, surgery.settings, seed=seed)
+    if model.surgeries:
+        bundle.model.eval()
+    return bundle
 
 
 def _without_adapters(model: Model, seed: int, cache: Path | None) -> Bundle:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Surgery, Tower
+from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
@@ -77,6 +78,7 @@ class Model(Frozen):
     tower: Tower | None = None
     connector: Connector | None = None
     language: Annotated[Language, BeforeValidator(_named)] | None = None
+    dual_encoder: DualEncoder | None = None
     surgeries: tuple[Surgery, ...] = ()
     lora: Lora | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -85,7 +87,12 @@ class Model(Frozen):
     @model_validator(mode="after")
     def _one_way(self) -> Model:
         given = [name for name in ("tower", "connector", "language") if getattr(self, name) is not None]
-        if self.path is not None:
+        if self.dual_encoder is not None:
+            others = ("path", "testbed", "surgeries", "lora", "image")
+            unwanted = given + [name for name in others if getattr(self, name)]
+            unwanted += ["dtype"] if self.dtype != "auto" else []
+            why = "a dual encoder ('dual_encoder') has no place for it; remove one of the two"
+        elif self.path is not None:
             unwanted = given + (["testbed"] if self.testbed else [])
             why = "a ready model ('path') brings its own; remove one of the two"
         elif self.testbed is not None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from conftest import chat, picture
-from vitrail import registry
 from vitrail.data.image_plans.fixed import Fixed
 from vitrail.data.image_plans.plan import Marker
 from vitrail.data.records import Chat
@@ -15,8 +14,6 @@ from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import extended, model_inputs
 from vitrail.models.loading import load
 from vitrail.models.testbeds import nano
-
-registry.register("connector", "ovis", "vitrail.models.connectors.ovis:OvisConnector", "a visual table")
 
 OVIS = {"name": "ovis", "words": 3000, "pool": 2}
 

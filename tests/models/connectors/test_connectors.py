@@ -24,7 +24,6 @@ CONNECTORS = {
     "ovis-argmax": {"name": "ovis", "words": 32, "tokenise": "st_argmax"},
     "ovis-gumbel": {"name": "ovis", "words": 32, "tokenise": "gumbel", "tau": 0.5},
 }
-registry.register("connector", "ovis", "vitrail.models.connectors.ovis:OvisConnector", "a visual table")
 
 
 def ragged(*shapes, dim=16, seed=0):

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 
 import families
 from conftest import chat, picture
-from vitrail import registry
 from vitrail.data.records import Chat
 from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import extended, model_inputs
@@ -23,8 +22,6 @@ from vitrail.models.surgery.alignment_hooks import without_token
 from vitrail.models.surgery.operating import operate, outline
 from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
-
-registry.register("surgery", "aligngpt", "vitrail.models.surgery.aligngpt:AlignGPT")
 
 NAMES = ("nano", "llava", "qwen2_5_vl", "smolvlm")
 TOKENS = {"nano": 4, "llava": 16, "qwen2_5_vl": 4, "smolvlm": 40}

@@ -10,7 +10,6 @@ import torch
 
 import families
 from conftest import chat, picture
-from vitrail import registry
 from vitrail.data.records import Chat
 from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import extended, model_inputs
@@ -21,9 +20,6 @@ from vitrail.models.features import Features
 from vitrail.models.loading import load
 from vitrail.models.surgery.operating import operate, outline
 from vitrail.models.testbeds import nano
-
-registry.register("surgery", "connector", "vitrail.models.surgery.connector:ReplaceConnector")
-registry.register("connector", "ovis", "vitrail.models.connectors.ovis:OvisConnector", "a visual table")
 
 OVIS = {"name": "ovis", "words": 48, "stride": 2}
 POOLED = {"name": "mlp", "pool": 2}

@@ -8,7 +8,6 @@ import torch
 import families
 from conftest import chat
 from models.rules import samples
-from vitrail import registry
 from vitrail.inference.generation import GenerationSettings, generate
 from vitrail.models import anatomy
 from vitrail.models.caching import cache_argument, cache_of
@@ -18,7 +17,6 @@ from vitrail.models.surgery.routing import recorded
 from vitrail.models.surgery.routing_costs import kept_in_training, routed_flops, statistics
 from vitrail.models.testbeds import nano
 
-registry.register("surgery", "gamma_mod", "vitrail.models.surgery.gamma_mod:GammaMod", "mixture of depths")
 FAMILIES = ("llava", "qwen2_5_vl", "smolvlm", "ours")
 
 

@@ -7,14 +7,11 @@ import torch
 
 import families
 from conftest import chat
-from vitrail import registry
 from vitrail.inference.inputs import model_inputs
 from vitrail.models import anatomy
 from vitrail.models.loading import load
 from vitrail.models.surgery.operating import operate
 from vitrail.models.testbeds import nano
-
-registry.register("surgery", "moca", "vitrail.models.surgery.moca:MoCa", "scale and shift of visual states")
 
 FAMILIES = ("nano", "llava", "qwen2_5_vl", "smolvlm")
 

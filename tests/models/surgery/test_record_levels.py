@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 
 from conftest import chat
-from vitrail import registry
 from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import model_inputs
 from vitrail.models.surgery.operating import operate
 from vitrail.objectives.next_token import NextToken
-
-registry.register("surgery", "aligngpt", "vitrail.models.surgery.aligngpt:AlignGPT")
 
 
 def test_levels_travel_with_their_records(fresh_nano):

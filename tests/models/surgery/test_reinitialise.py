@@ -8,14 +8,11 @@ import pytest
 import torch
 
 import families
-from vitrail import registry
 from vitrail.models import anatomy
 from vitrail.models.loading import load
 from vitrail.models.surgery.operating import operate
 from vitrail.models.testbeds import nano
 from vitrail.models.towers.efficientnet import EfficientNetLite
-
-registry.register("surgery", "reinitialise", "vitrail.models.surgery.reinitialise:Reinitialise")
 
 
 @pytest.mark.parametrize("name", ["nano", "llava", "qwen2_5_vl", "smolvlm", "internvl"])

@@ -7,14 +7,12 @@ import torch
 
 import families
 from conftest import chat
-from vitrail import registry
 from vitrail.inference.inputs import model_inputs
 from vitrail.models.batches import Pixels
+from vitrail.models.bundle import Bundle
 from vitrail.models.loading import load
-from vitrail.models.surgery.operating import build, operate, outline
+from vitrail.models.surgery.operating import operate, outline
 from vitrail.models.testbeds import nano
-
-registry.register("surgery", "s2", "vitrail.models.surgery.s2:S2", "several scales of each picture")
 
 READY = ("llava", "llava_next", "llava_onevision", "paligemma")
 
@@ -29,12 +27,9 @@ def batch_of(bundle, seed=0):
     return bundle.collator()(records)
 
 
-def larger(bundle, **settings):
-    """The bundle whose pictures come at the largest scale, as the surgery asks."""
-    surgery = build("s2", settings)
-    bundle.vision = Pixels(
-        surgery.image_processor(bundle.processor.image_processor, {}), bundle.family.pixels
-    )
+def native(bundle):
+    """The bundle with pictures of the size that the tower was trained on, as if nothing had been done."""
+    bundle.vision = Pixels(bundle.processor.image_processor, bundle.family.pixels)
     return bundle
 
 
@@ -66,9 +61,7 @@ def test_it_comes_back_generates_and_uses_the_scales(folder, tmp_path):
     assert torch.equal(logits(again, batch), changed)
     again.save(tmp_path / "twice")
     assert torch.equal(logits(load(tmp_path / "twice"), batch), changed)
-    tokens = larger(again, picture=picture).encoder.encode(
-        chat("what is it?", seed=0), add_generation_prompt=True
-    )
+    tokens = again.encoder.encode(chat("what is it?", seed=0), add_generation_prompt=True)
     inputs = again.collator()([tokens])
     assert inputs["pixel_values"].shape[-1] == (32 if picture == "largest" else 16)
     assert inputs["input_ids"].shape[1] == tokens.length  # and no token more
@@ -78,8 +71,9 @@ def test_it_comes_back_generates_and_uses_the_scales(folder, tmp_path):
         return
     # Detail that the native picture does not have reaches the answer.
     sharp = logits(again, again.collator()([tokens]))
-    native = logits(load(tmp_path / "model"), load(tmp_path / "model").collator()([tokens]))
-    assert not torch.allclose(sharp, native, atol=1e-3)
+    small = native(load(tmp_path / "model")).collator()([tokens])
+    assert small["pixel_values"].shape[-1] == 16
+    assert not torch.allclose(sharp, logits(again, small), atol=1e-3)
 
 
 def test_features_are_the_towers_over_scales():
@@ -143,7 +137,7 @@ def test_our_own_model_round_trips(tmp_path):
     operate(bundle.model, "s2", {}, seed=2)
     for name, value in bundle.model.tower.base.state_dict().items():
         assert torch.equal(value, weights[name])
-    batch = batch_of(larger(bundle))
+    batch = batch_of(Bundle.of(bundle.model, bundle.processor))
     assert batch["pixel_values"].shape[-1] == 64
     changed = logits(bundle, batch)
     bundle.save(tmp_path / "model")

@@ -8,7 +8,6 @@ import transformers as T
 
 import families
 from conftest import chat
-from vitrail import registry
 from vitrail.models import anatomy
 from vitrail.models.loading import load
 from vitrail.models.surgery import operating
@@ -18,8 +17,6 @@ from vitrail.models.testbeds import nano
 from vitrail.training.selection import select_parameters
 
 SETTINGS = {"rank": 4, "density": 0.1}
-registry.register("surgery", "sltrain", "vitrail.models.surgery.sltrain:Sltrain", "low-rank plus sparse")
-registry.register("surgery", "low_rank", "vitrail.models.surgery.sltrain:LowRank", "its control")
 
 
 def replaced(model):

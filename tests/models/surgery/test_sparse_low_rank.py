@@ -165,7 +165,7 @@ def test_bad_sizes_are_refused():
         layer(rank=0)
     with pytest.warns(UserWarning, match="rank 11 of a matrix of 10 × 12"):
         layer(rank=11)
-    for density in (0, 1, 1.5):
+    for density in (0.0, 1.0, 1.5):
         with pytest.raises(ValueError, match="density is"):
             layer(density=density)
     with pytest.raises(ValueError, match=r"leaves no value in a matrix of 10 × 12; give 8\.3e-03"):

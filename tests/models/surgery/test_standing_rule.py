@@ -10,7 +10,6 @@ import torch
 
 from conftest import chat
 from models.rules import samples
-from vitrail import registry
 from vitrail.inference.generation import GenerationSettings, Stream, generate
 from vitrail.inference.likelihood import option_logprobs, prompt_sharing
 from vitrail.models.loading import load
@@ -21,11 +20,6 @@ from vitrail.models.rules.tc_llava import tc_llava
 from vitrail.models.surgery import operating
 from vitrail.models.surgery.standing_rule import undo
 from vitrail.models.testbeds import nano
-
-registry.register(
-    "surgery", "tc_llava", "vitrail.models.surgery.tc_llava:TCLLaVA", "time in positions and mask"
-)
-registry.register("surgery", "ee_mllm", "vitrail.models.surgery.ee_mllm:EEMLLM", "composite attention")
 
 CASES = [
     ("tc_llava", {"gamma": 0.5}, tc_llava(0.5)),

@@ -5,15 +5,12 @@ import pytest
 import torch
 
 from conftest import picture
-from vitrail import registry
 from vitrail.models.frozen import FrozenTower
 from vitrail.models.testbeds import nano
 from vitrail.models.towers.efficientnet import EfficientNetLite
 from vitrail.models.towers.huggingface import HuggingFaceTower
 from vitrail.models.towers.s2 import S2Tower
 from vitrail.models.vlm import build_tower
-
-registry.register("tower", "s2", "vitrail.models.towers.s2:S2Tower", "any tower over several sizes")
 
 
 @pytest.fixture(scope="module")
