@@ -350,12 +350,19 @@ def _scope(
         "samples": first.get("samples"),
         "tokens": first.get("tokens"),
         "questions": len(first.get("values", ())),
-        "data": sorted(
-            data.get("suite") or Path(str(data.get("path"))).name
-            for data in design.control.recipe["data"].values()
-        ),
+        "data": _data_of(design),
         "hardware": f"{environment['cpu']}, {', '.join(environment['devices']) or 'no accelerator'}",
     }
+
+
+def _data_of(design: Design) -> list[str]:
+    """The suites and files that stages train on and that the deciding evaluation asks about."""
+    recipe = design.control.recipe
+    used = {stage["data"] for stage in recipe["stages"]}
+    used |= {one["data"] for one in recipe["evaluation"] if one["name"] == design.evaluation}
+    return sorted(
+        {recipe["data"][name].get("suite") or Path(recipe["data"][name]["path"]).name for name in used}
+    )
 
 
 def _short(result: Mapping[str, Any]) -> dict[str, Any]:
