@@ -63,7 +63,8 @@ def test_arms_change_fields_that_a_recipe_has(papers):
     assert unknown_field(Recipe, "stages.0.lr") == "lr"
     wrong = []
     for one in papers.values():
-        arms = [arm for arm in (one.method, one.control) if arm]
+        sides = [arm for arm in (one.method, one.control) if arm]
+        arms = sides + [arm.ready for arm in sides if arm.ready]
         for name in [*(name for arm in arms for name in (*arm.set, *arm.add)), *one.grid]:
             part = unknown_field(Recipe, name)
             if part:

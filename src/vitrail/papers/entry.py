@@ -45,13 +45,16 @@ class Arm:
     """One side of a comparison as a change to a recipe: the method, or its matched control.
 
     ``set`` maps dotted fields of the recipe to values, ``add`` maps them to items that are appended. ``needs``
-    is told where the change cannot be applied; ``about`` says what a control is.
+    is told where the change cannot be applied; ``about`` says what a control is. ``ready`` is the change of a recipe
+    that begins with a ready model (``model.path``), where that is another one. The text ``null`` stands for no value,
+    which TOML cannot write.
     """
 
     set: Mapping[str, Any] = field(default_factory=dict)
     add: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     about: str = ""
+    ready: Arm | None = None
 
 
 @dataclass(frozen=True)
@@ -188,13 +191,22 @@ def _arm(table: Table | None) -> Arm | None:
             table.fault(f"add.{name}", value, "give the list of items to append")
     needs = table.strings("needs", optional=True)
     about = table.text("about", empty=True, optional=True)
+    ready = _arm(table.table("ready", optional=True))
     for name in [*changed, *added]:
         if not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)*", name):
             table.fault(
                 name, name, "write a field of the recipe, its parts joined by dots: 'model.connector'"
             )
     table.rest()
-    return Arm(changed, added, needs, about)
+    return Arm(_nulls(changed), _nulls(added), needs, about, ready)
+
+
+def _nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _nulls(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_nulls(inner) for inner in value)
+    return None if value == "null" else value
 
 
 def _grid(table: Table) -> dict[str, tuple[Any, ...]]:

@@ -64,16 +64,20 @@ def method_arm(base: Mapping[str, Any], word: str) -> tuple[Arm, Mapping[str, An
             raise ValueError(
                 f"{entry.id} changes no recipe ({entry.kind}); 'vitrail papers {entry.id}' tells how to use it"
             )
-        recipe = changed(recipe, _change(entry.method), f"+{entry.id}{_needs(entry.method)}")
+        recipe = changed(recipe, _change(entry.method, base), f"+{entry.id}{_needs(entry.method)}")
         if entry.control is not None:
-            control = changed(control, _change(entry.control), f"the control of +{entry.id}")
-            matched = matched or bool(entry.control.set or entry.control.add)
+            change = _change(entry.control, base)
+            control = changed(control, change, f"the control of +{entry.id}")
+            matched = matched or any(change.values())
         grid |= {field: tuple(values) for field, values in entry.grid.items()}
         about.append(entry.changes)
     return Arm(word.strip("+"), recipe, " ".join(about), grid), (control if matched else None)
 
 
-def _change(arm: Any) -> dict[str, Any]:
+def _change(arm: Any, base: Mapping[str, Any]) -> dict[str, Any]:
+    """What the catalogue says, for a fresh model or for a ready one."""
+    if arm.ready is not None and base["model"].get("path") is not None:
+        arm = arm.ready
     return {"set": dict(arm.set), "add": {name: list(items) for name, items in arm.add.items()}}
 
 
