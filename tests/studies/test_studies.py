@@ -1,6 +1,7 @@
 """The studies that are declared, their evidence, and what is said about them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,13 @@ def outcome(tmp_path, monkeypatch):
     """A study's mock with cells that cost nothing."""
     made = study("ee_mllm")
     monkeypatch.setattr(execution, "run_cell", renamed(pretended(gain=0.0)))
-    found = Comparison(made.design("nano", mock=True), tmp_path / "run", inline=True).run()
+    found = Comparison(whole(made), tmp_path / "run", inline=True).run()
     return made, found, tmp_path / "run"
+
+
+def whole(made):
+    """The design of a mock with pairs enough for a verdict."""
+    return replace(made.design("nano", mock=True), seeds=8, mock=False)
 
 
 def renamed(run_cell):
@@ -71,7 +77,7 @@ def test_evidence_is_what_the_catalogue_reads(outcome, tmp_path):
 def test_one_pair_is_measured_again(outcome, tmp_path, monkeypatch):
     made, found, _ = outcome
     evidence = json.loads(write(made, found, tmp_path / "evidence").read_text())
-    design = made.design("nano", mock=True)
+    design = whole(made)
     monkeypatch.setattr(type(made), "design", lambda self, testbed, mock=False: design)
     same = verify(made, evidence, tmp_path / "again", inline=True)
     assert same["equal"] and same["within"] and same["same_machine"]
@@ -117,4 +123,8 @@ def test_committed_evidence_belongs_to_the_study_as_it_is(path):
 def test_a_mock_runs_whole(name, tmp_path):
     design = study(name).design("nano", mock=True)
     found = Comparison(design, tmp_path, inline=True).run()
-    assert found["contrasts"][0]["n"] == 8 and found["arms"]
+    first = found["contrasts"][0]
+    assert (
+        first["n"] == 2 and first["verdict"] == "not testable here" and "a mock runs 2 pairs" in first["why"]
+    )
+    assert set(found["arms"]) == {arm.name for arm in design.arms}

@@ -16,9 +16,11 @@ from typing import Any, Literal
 
 from vitrail.registry import nearest
 from vitrail.statistics.verdicts import Kind
+from vitrail.studies.arms import Arm, changed
 from vitrail.studies.design import Cost, Design, Effect
 
 Testbed = Literal["nano", "small"]
+MOCK_RECORDS = 32
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,25 @@ class Study:
         if not mock:
             return made
         steps = {stage["name"]: 2 for stage in made.control.recipe["stages"]}
-        return replace(made, steps=steps, questions=8, trials=1, pairs=0, seeds=8, context=made.context[:1])
+        return replace(
+            made,
+            control=_few_records(made.control),
+            methods=tuple(_few_records(arm) for arm in made.methods),
+            context=tuple(_few_records(arm) for arm in made.context[:1]),
+            steps=steps,
+            questions=8,
+            trials=1,
+            pairs=0,
+            seeds=2,
+            mock=True,
+        )
+
+
+def _few_records(arm: Arm) -> Arm:
+    """The arm with next to no records to read, for a mock."""
+    scenes = [name for name, data in arm.recipe["data"].items() if data["kind"] == "scenes"]
+    few = {f"data.{name}.n": min(MOCK_RECORDS, arm.recipe["data"][name]["n"]) for name in scenes}
+    return replace(arm, recipe=changed(arm.recipe, {"set": few}, f"the mock of {arm.name}"))
 
 
 def studies() -> list[str]:

@@ -36,7 +36,8 @@ class Design:
     simultaneous (Bonferroni). ``context`` arms run three seeds and get no verdict. ``trials``: learning rates tried an
     arm; ``pairs``: of the A/A run; ``seeds``: n, or None to choose it from the A/A run, at most ``most``. ``fresh``:
     every seed asks questions of its own (scenes), so that its interval covers items; otherwise all ask the same ones.
-    ``hours``: about how long; None for as long as it takes.
+    ``steps``: how long each stage is, where that is known beforehand. A ``mock`` may have fewer seeds, and gets no
+    verdict.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Design:
     level: float = 0.95
     testbed: str = "own"
     steps: Mapping[str, int] | None = None
-    shared_steps: bool = True
+    mock: bool = False
     effect: Effect | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class Design:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two arms are called {twice!r}; an arm that is run twice counts once")
-        if self.seeds is not None and self.seeds < FEWEST:
+        if self.seeds is not None and self.seeds < FEWEST and not self.mock:
             raise ValueError(f"seeds is {self.seeds}; a verdict needs {FEWEST} at least")
         require_equal_budgets([self.control, *self.methods])
 

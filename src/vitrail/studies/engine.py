@@ -284,7 +284,7 @@ class Comparison:
 
     def _context(self, tuned: Mapping[str, Tuned]) -> dict[str, list[dict[str, Any]]]:
         arms = self.design.context
-        draws = range(1, CONTEXT_SEEDS + 1)
+        draws = range(1, (1 if self.design.mock else CONTEXT_SEEDS) + 1)
         wanted = [self._run_of(arm, tuned, "context", draw, draw) for arm in arms for draw in draws]
         done = self._cells("context", wanted, self._until()) if wanted else []
         found: dict[str, list[dict[str, Any]]] = {}
@@ -332,7 +332,7 @@ class Comparison:
     ) -> dict[str, Any]:
         design = self.design
         if len(method) < FEWEST:
-            decision = outcome.too_few(len(method), FEWEST)
+            decision = outcome.too_few(len(method), FEWEST, design.mock)
             return {"method": name, "control": design.control.name, "n": len(method), "effect": None,
                     "interval": None, "level": design.rule.level, "verdict": decision.verdict, "harm": False,
                     "why": decision.why, "differences": [], "detectable": None}  # fmt: skip
