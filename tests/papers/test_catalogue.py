@@ -44,10 +44,13 @@ def test_every_file_of_a_built_paper_is_there(papers):
 
 
 def test_python_to_use_compiles(papers):
-    for one in papers.values():
-        lines = one.use.strip().splitlines()
-        if any(line.startswith(("import ", "from ")) for line in lines):
-            ast.parse(one.use)
+    python = {
+        one.id: one.use
+        for one in papers.values()
+        if any(line.startswith(("import ", "from ")) for line in one.use.strip().splitlines())
+    }
+    imported = {id: {type(node) for node in ast.walk(ast.parse(use))} for id, use in python.items()}
+    assert len(imported) >= 7 and all(ast.ImportFrom in nodes for nodes in imported.values())
 
 
 def test_arms_change_fields_that_a_recipe_has(papers):
