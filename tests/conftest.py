@@ -71,6 +71,21 @@ def nano():
     return nano.build(seed=0)
 
 
+@pytest.fixture(scope="module")
+def saved_family(tmp_path_factory):
+    """Tiny models of the families on disk, each written once: ``saved_family("llava")`` is a folder."""
+    import families
+
+    root, found = tmp_path_factory.mktemp("families"), {}
+
+    def get(name):
+        if name not in found:
+            found[name] = families.save_family(name, root / name)
+        return found[name]
+
+    return get
+
+
 @pytest.fixture
 def fresh_nano():
     """A nano model that a test may change."""

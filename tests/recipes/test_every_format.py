@@ -41,18 +41,6 @@ def written(row: dict, folder: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    root, found = tmp_path_factory.mktemp("models"), {}
-
-    def get(name):
-        if name not in found:
-            found[name] = families.save_family(name, root / name)
-        return found[name]
-
-    return get
-
-
 def test_the_document_has_an_example_of_every_format():
     import vitrail.data.readers  # noqa: F401  (registers the formats)
     from vitrail import registry
@@ -74,7 +62,7 @@ def trained(model, file, folder):
 @pytest.mark.long
 @pytest.mark.parametrize("form", sorted(set(examples()) - {"record"}))  # documents are no conversations
 @pytest.mark.parametrize("family", families.MULTIMODAL)
-def test_a_file_and_a_model_are_enough(form, family, models, tmp_path, capsys):
+def test_a_file_and_a_model_are_enough(form, family, saved_family, tmp_path, capsys):
     file = written(examples()[form], tmp_path)
-    run = trained(models(family), file, tmp_path / "run")
+    run = trained(saved_family(family), file, tmp_path / "run")
     assert (run.model_path / "config.json").exists(), capsys.readouterr().err

@@ -50,19 +50,6 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Tiny models of the families on disk, each once."""
-    root, found = tmp_path_factory.mktemp("models"), {}
-
-    def get(name):
-        if name not in found:
-            found[name] = families.save_family(name, root / name)
-        return found[name]
-
-    return get
-
-
 def records():
     return [chat("hello there", "good day", images=0), chat("what is this?", "a cat", seed=3)]
 
@@ -75,12 +62,12 @@ def logits(model, bundle):
 
 @each_family
 def test_one_command_trains_asks_folds_in_and_plain_transformers_loads_it(
-    place, saved, name, tmp_path, capsys
+    place, saved_family, name, tmp_path, capsys
 ):
     words = [
         "train",
         str(place / "adapters.yaml"),
-        f"model.path={saved(name)}",
+        f"model.path={saved_family(name)}",
         "--run",
         str(tmp_path / "run"),
     ]
@@ -90,7 +77,7 @@ def test_one_command_trains_asks_folds_in_and_plain_transformers_loads_it(
     assert {condition: one["n"] for condition, one in found["scores"]["scenes"].items()} == {
         "trained": 4, "blind": 4, "untrained": 4,
     }  # fmt: skip
-    base, trained = load(saved(name)), load(tmp_path / "run")
+    base, trained = load(saved_family(name)), load(tmp_path / "run")
     before, after = fingerprints(base.model), fingerprints(trained.model)
     changed = {tensor for tensor, value in after.items() if value != before[tensor]}
     assert changed == {f"{layer}.weight" for layer in target_layers(base.model, Lora())}
@@ -110,28 +97,28 @@ def trained(place, folder, run, *overrides):
     return load(run).model
 
 
-def test_checkpointing_trains_the_same(place, saved, tmp_path):
+def test_checkpointing_trains_the_same(place, saved_family, tmp_path):
     """Adapters over frozen embeddings: activations that are computed again must still lead to a gradient."""
-    plain = trained(place, saved("llava"), tmp_path / "plain").state_dict()
+    plain = trained(place, saved_family("llava"), tmp_path / "plain").state_dict()
     again = trained(
-        place, saved("llava"), tmp_path / "again", ("stages.tune.gradient_checkpointing", True)
+        place, saved_family("llava"), tmp_path / "again", ("stages.tune.gradient_checkpointing", True)
     ).state_dict()
-    base = load(saved("llava")).model.state_dict()
+    base = load(saved_family("llava")).model.state_dict()
     assert any(not torch.equal(value, base[name]) for name, value in plain.items())
     for name, value in plain.items():
         assert torch.allclose(again[name], value, atol=1e-5), name
 
 
-def test_without_adapters(place, saved, tmp_path):
+def test_without_adapters(place, saved_family, tmp_path):
     """The parts that a stage names train, as a whole and some blocks, and nothing else."""
     model = trained(
         place,
-        saved("qwen2_5_vl"),
+        saved_family("qwen2_5_vl"),
         tmp_path / "run",
         ("model.lora", None),
         ("stages.tune.trains", ["connector", "language.layers[-1:]"]),
     )
-    before, after = fingerprints(load(saved("qwen2_5_vl")).model), fingerprints(model)
+    before, after = fingerprints(load(saved_family("qwen2_5_vl")).model), fingerprints(model)
     changed = {name for name, value in after.items() if value != before[name]}
     assert any(name.startswith("model.visual.merger.") for name in changed)
     assert any(name.startswith("model.language_model.layers.2.") for name in changed)
@@ -140,16 +127,16 @@ def test_without_adapters(place, saved, tmp_path):
     )
 
 
-def test_half_weights_come_back_in_their_own_type(place, saved, tmp_path):
+def test_half_weights_come_back_in_their_own_type(place, saved_family, tmp_path):
     """A connector trains in float32 over bfloat16 weights, and is saved as bfloat16, like the rest."""
     model = trained(
-        place, saved("llava"), tmp_path / "run", ("model.dtype", "bfloat16"), ("model.lora", None),
+        place, saved_family("llava"), tmp_path / "run", ("model.dtype", "bfloat16"), ("model.lora", None),
         ("stages.tune.trains", ["connector"]),
     )  # fmt: skip
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     # Loading would cast whatever is there: what counts is what was written.
     written = load_file(tmp_path / "run" / "model" / "model.safetensors")
     assert {value.dtype for value in written.values()} == {torch.bfloat16}
-    base = load(saved("llava"), dtype=torch.bfloat16).model
+    base = load(saved_family("llava"), dtype=torch.bfloat16).model
     moved = [name for name, value in fingerprints(model).items() if value != fingerprints(base)[name]]
     assert moved and all("multi_modal_projector" in name for name in moved)

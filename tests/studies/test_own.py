@@ -2,7 +2,6 @@
 
 import pytest
 
-import families
 from conftest import chat
 from vitrail.data.readers import write_jsonl
 from vitrail.papers.catalogue import read
@@ -18,25 +17,13 @@ def file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    root, found = tmp_path_factory.mktemp("models"), {}
-
-    def get(name):
-        if name not in found:
-            found[name] = families.save_family(name, root / name)
-        return found[name]
-
-    return get
-
-
 def ready(file, folder):
     fields = {"data.mine.path": str(file), "model.path": str(folder), "stages.tune.batch_size": 2}
     return on_own_file(plain(load("tune", fields)), "mine")
 
 
-def test_a_file_becomes_three_folds_and_a_score(file, models):
-    base = ready(file, models("llava"))
+def test_a_file_becomes_three_folds_and_a_score(file, saved_family):
+    base = ready(file, saved_family("llava"))
     assert base["data"]["mine"]["fold"] == "train" and base["data"]["result"]["fold"] == "test"
     (asked,) = base["evaluation"]
     assert asked["metric"]["name"] == "loss" and asked["inferencer"]["name"] == "reference"
@@ -65,8 +52,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", BUILT)
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "smolvlm"])
-def test_every_built_method_is_an_arm_on_ready_models_or_says_why_not(name, family, file, models):
-    base = ready(file, models(family))
+def test_every_built_method_is_an_arm_on_ready_models_or_says_why_not(name, family, file, saved_family):
+    base = ready(file, saved_family(family))
     arm, _ = method_arm(base, f"+{name}")
     wanted = load(arm.recipe).model.model_copy(update={"lora": None})
     if (family, name) in REFUSED:
@@ -82,8 +69,8 @@ def test_every_built_method_is_an_arm_on_ready_models_or_says_why_not(name, fami
     assert bundle.model(**model_inputs(bundle.model, batch)).logits.shape[1] == encoded.length
 
 
-def test_one_method_is_held_against_its_matched_control(file, models):
-    base = ready(file, models("llava"))
+def test_one_method_is_held_against_its_matched_control(file, saved_family):
+    base = ready(file, saved_family("llava"))
     made = design(base, ["+ovis"])
     control = made.control.recipe["model"]["surgeries"][0]["connector"]
     assert (
