@@ -7,10 +7,10 @@ not of the whole recipe.
 
 from __future__ import annotations
 
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, changed
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
-from vitrail.studies.house import EVALUATION, arm_recipe, house
+from vitrail.studies.house import EVALUATION, house
 
 
 def nano() -> Design:
@@ -20,7 +20,7 @@ def nano() -> Design:
     def token(**settings: object) -> dict:
         surgery = {"name": "aligngpt", "learn_levels": "mixture", **settings}
         change = {"add": {"model.surgeries": [surgery], "stages.-1.trains": ["aligngpt"]}}
-        return arm_recipe(base, change, "aligngpt")
+        return changed(base, change, "aligngpt")
 
     return Design(
         name="aligngpt against a constant token",

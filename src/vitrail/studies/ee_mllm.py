@@ -7,10 +7,10 @@ that the saving is measured by ``benchmarks/ee_mllm.py`` at 256 to 4,096 tokens,
 
 from __future__ import annotations
 
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, changed
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
-from vitrail.studies.house import EVALUATION, arm_recipe, house
+from vitrail.studies.house import EVALUATION, house
 
 
 def nano() -> Design:
@@ -19,7 +19,7 @@ def nano() -> Design:
 
     def composite(aligner: str) -> dict:
         surgery = {"name": "ee_mllm", "aligner": aligner}
-        return arm_recipe(base, {"add": {"model.surgeries": [surgery]}}, f"ee_mllm, {aligner}")
+        return changed(base, {"add": {"model.surgeries": [surgery]}}, f"ee_mllm, {aligner}")
 
     return Design(
         name="ee_mllm against ordinary attention",

@@ -97,12 +97,12 @@ class Comparison:
         self.fixed.fix("rule", design.fixed())
         self.spent_before = self._spent()
         self.listener.note(f"{design.name}: {design.rule.sentence()}")
-        pilots = self._length()
+        self._length()
         tuned = self._tuned()
         n, planned = self._seeds(tuned)
         control, methods = self._primary(tuned, n)
         context = self._context(tuned)
-        found = self._outcome(tuned, planned, control, methods, context, pilots)
+        found = self._outcome(tuned, planned, control, methods, context)
         atomic.write_json(self.folder / "outcome.json", found)
         return found
 
@@ -155,7 +155,7 @@ class Comparison:
     def _compared(self) -> tuple[Arm, ...]:
         return (self.design.control, *self.design.methods)
 
-    def _length(self) -> list[dict[str, Any]]:
+    def _length(self) -> None:
         """Steps, questions and precision: the design's own, or what the budget allows after a pilot of each arm."""
         design = self.design
         if design.steps is not None or self.seconds is None:
@@ -165,7 +165,7 @@ class Comparison:
                 "precision": _precision(),
             }
             self._take(self.fixed.fix("steps", given))
-            return []
+            return
         arms = self._compared()
         stages = design.control.recipe["stages"]
         self.steps = {stage["name"]: spending.PILOT_STEPS for stage in stages}
@@ -187,7 +187,6 @@ class Comparison:
         self.listener.note(
             f"each cell: {said}, {self.questions} questions, about {self.seconds_a_cell:.0f} s"
         )
-        return pilots
 
     def _take(self, decided: Mapping[str, Any]) -> None:
         self.steps, self.questions = decided["steps"], decided["questions"]
@@ -299,7 +298,6 @@ class Comparison:
         control: list[dict[str, Any]],
         methods: Mapping[str, list[dict[str, Any]]],
         context: Mapping[str, list[dict[str, Any]]],
-        pilots: Sequence[Mapping[str, Any]],
     ) -> dict[str, Any]:
         design = self.design
         contrasts = [self._contrast(name, tuned, control, cells) for name, cells in methods.items()]

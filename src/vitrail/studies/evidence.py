@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vitrail.storage import atomic
-from vitrail.studies.cells import Store
 from vitrail.studies.declaring import Study, plain_claim
 from vitrail.studies.engine import Comparison
 
@@ -55,7 +53,7 @@ def write(made: Study, outcome: Mapping[str, Any], root: Path) -> Path:
 def verify(made: Study, evidence: Mapping[str, Any], folder: Path, **how: Any) -> dict[str, Any]:
     """Run one pair of seeds again, as the evidence has it, in ``folder``.
 
-    On a machine of the same fingerprint (and the same commit of these files' behaviour) scores must be equal to the
+    On a machine of the same fingerprint scores must be equal to the
     last bit; elsewhere the pair's difference must lie within the spread of the evidence's pairs (mean ± 4 standard
     deviations, or 4 items). Returns ``equal``, ``within``, ``same_machine`` and the scores.
     """
@@ -88,9 +86,3 @@ def verify(made: Study, evidence: Mapping[str, Any], folder: Path, **how: Any) -
         "same_machine": same_machine,
         "scores": {arm: {"again": again, "evidence": before} for arm, (again, before) in scores.items()},
     }
-
-
-def stored_cells(folder: Path) -> list[dict[str, Any]]:
-    """The results of the cells in a study's folder."""
-    paths = sorted(Store(folder / "cells").folder.glob("*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]

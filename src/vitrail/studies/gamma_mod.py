@@ -7,10 +7,10 @@ the saving at depth 32 is tested here; operations and time are measured by ``ben
 
 from __future__ import annotations
 
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, changed
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
-from vitrail.studies.house import EVALUATION, arm_recipe, house
+from vitrail.studies.house import EVALUATION, house
 
 
 def nano() -> Design:
@@ -25,7 +25,7 @@ def nano() -> Design:
                 "stages.-1.trains": ["gamma_mod.router"],
             },
         }
-        return arm_recipe(base, change, "gamma_mod")
+        return changed(base, change, "gamma_mod")
 
     return Design(
         name="gamma_mod against every token in every layer",

@@ -7,10 +7,10 @@ decoder's own embedding space), not the scale: the published gain is an average 
 
 from __future__ import annotations
 
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, changed
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
-from vitrail.studies.house import EVALUATION, arm_recipe, house
+from vitrail.studies.house import EVALUATION, house
 
 WORDS = 1024
 
@@ -19,10 +19,10 @@ def nano() -> Design:
     """Ovis, the MLP with as many parameters, and the table read at its likeliest word alone."""
     base = house()
     ovis = {"name": "ovis", "words": WORDS, "pool": 4}
-    table = arm_recipe(base, {"set": {"model.connector": ovis}}, "ovis")
+    table = changed(base, {"set": {"model.connector": ovis}}, "ovis")
     wide = {"name": "mlp", "pool": 4, "match": ovis}
-    matched = arm_recipe(base, {"set": {"model.connector": wide}}, "the matched control")
-    argmax = arm_recipe(base, {"set": {"model.connector": {**ovis, "tokenise": "st_argmax"}}}, "argmax")
+    matched = changed(base, {"set": {"model.connector": wide}}, "the matched control")
+    argmax = changed(base, {"set": {"model.connector": {**ovis, "tokenise": "st_argmax"}}}, "argmax")
     return Design(
         name="ovis against an MLP of as many parameters",
         control=Arm(
