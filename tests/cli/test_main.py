@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -24,14 +23,10 @@ def leaves(table=commands.COMMANDS, path=()):
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["data", "--help"], ["version"]])
-def test_help_is_fast_and_imports_nothing_heavy(words):
-    times, heavy = [], ("torch", "transformers", "numpy", "pydantic", "rich", "yaml", "PIL")
-    for _ in range(5):
-        begin = time.perf_counter()
-        result = vitrail(*words)
-        times.append(time.perf_counter() - begin)
-        assert result.returncode == 0, result.stderr
-    assert min(times) < 0.3, times
+def test_help_imports_nothing_heavy(words):
+    heavy = ("torch", "transformers", "numpy", "pydantic", "rich", "yaml", "PIL")
+    result = vitrail(*words)
+    assert result.returncode == 0, result.stderr
     listed = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "vitrail.cli.main", *words], capture_output=True, text=True
     ).stderr

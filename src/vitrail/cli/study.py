@@ -17,7 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="a paper (none: list those that have a study)")
     parser.add_argument("--testbed", default="nano", help="nano (default) or small")
     parser.add_argument("--mock", action="store_true", help="everything once, in seconds; leaves no evidence")
-    parser.add_argument("--verify", action="store_true", help="run one pair of seeds of the evidence again")
+    parser.add_argument(
+        "--verify", action="store_true", help="run the evidence's first seed of two arms again"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="go on where it stopped (it does so in any case)"
     )
@@ -56,10 +58,10 @@ def _list(args: argparse.Namespace) -> int:
     for name in studies():
         made = study(name)
         found = {one.testbed: one.verdict for one in evidence_of(name)}
-        for testbed, minutes in made.minutes.items():
-            rows.append(
-                (name, testbed, f"{minutes:g} min on {made.hardware}", made.kind, found.get(testbed, "–"))
-            )
+        for testbed in made.designs:
+            minutes = made.minutes.get(testbed)
+            time = "never timed" if minutes is None else f"{minutes:g} min on {made.hardware}"
+            rows.append((name, testbed, time, made.kind, found.get(testbed, "–")))
     if args.json:
         keys = ("paper", "testbed", "time", "kind", "verdict")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -78,14 +80,14 @@ def _how(args: argparse.Namespace) -> dict[str, Any]:
 def _run(args: argparse.Namespace, made: Any, folder: Path) -> int:
     from vitrail.cli.compare import print_outcome
     from vitrail.cli.live import LiveTable, Quiet
-    from vitrail.studies.engine import Comparison
+    from vitrail.studies.engine import engine
     from vitrail.studies.evidence import write
     from vitrail.studies.report import write_report
 
     listener = Quiet() if args.quiet or args.json else LiveTable()
     with listener:
         design = made.design(args.testbed, args.mock)
-        found = Comparison(design, folder, listener=listener, **_how(args)).run()
+        found = engine(design, folder, listener=listener, **_how(args)).run()
     report = write_report(folder)
     path = None if args.mock else write(made, found, args.evidence or Path("evidence"))
     if args.json:

@@ -1,6 +1,6 @@
 """Does a mixed alignment token help more than one constant token? (AlignGPT, arXiv 2405.14129)
 
-``vitrail study aligngpt --testbed nano``: about 25 minutes on two cores. Expected: above zero. Here the
+``vitrail study aligngpt --testbed nano``: about 15 minutes on two cores. Expected: above zero. Here the
 levels are learned with the gate in tuning alone (no scored caption stage), so this is a test of the token and its gate,
 not of the whole recipe.
 """
@@ -13,9 +13,9 @@ from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
 
 
-def nano() -> Design:
+def nano(testbed: str = "nano") -> Design:
     """The mixed token, the same token with equal weights, and none."""
-    base = house()
+    base = house(testbed)
 
     def token(**settings: object) -> dict:
         surgery = {"name": "aligngpt", "learn_levels": "mixture", **settings}
@@ -35,6 +35,11 @@ def nano() -> Design:
     )
 
 
+def small() -> Design:
+    """The same on a pretrained language model of 135 M parameters."""
+    return nano("small")
+
+
 STUDY = Study(
     paper="aligngpt",
     claim="A token that mixes alignment levels by the likeness of picture and question answers more questions right "
@@ -44,6 +49,6 @@ STUDY = Study(
     delta=0.03,
     shows="mechanism",
     expected="above zero",
-    designs={"nano": nano},
-    minutes={"nano": 25},
+    designs={"nano": nano, "small": small},
+    minutes={"nano": 15},
 )

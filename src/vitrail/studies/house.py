@@ -1,4 +1,4 @@
-"""What studies on tiny pretrained parts share: the tuned house control, from which an arm differs in one thing."""
+"""What studies share: a tuned house control on each testbed, from which an arm differs in one thing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ EVALUATION = "development"
 """The recipe's evaluation. Tuning asks its development fold, the result the test fold; every seed draws its scenes."""
 
 
-def house(questions: int = 480) -> dict[str, Any]:
-    """The recipe ``house-nano`` as plain values, asked ``questions`` questions."""
-    return plain(load("house-nano", {f"data.{EVALUATION}.n": questions}))
+RECIPES = {"nano": "house-nano", "small": "house-small"}
+
+
+def house(testbed: str = "nano", questions: int = 480) -> dict[str, Any]:
+    """The house control's recipe of a testbed as plain values, asked ``questions`` questions."""
+    return plain(load(RECIPES[testbed], {f"data.{EVALUATION}.n": questions}))
