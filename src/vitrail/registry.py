@@ -152,6 +152,30 @@ _built_in(
 )
 _built_in("objective", "objectives.routing", routed="Routed next token plus the routers' loss")
 _built_in(
+    "objective",
+    "objectives.llava_kd",
+    llava_kd="LlavaKD a larger teacher's distributions and visual relations",
+)
+_built_in("objective", "objectives.preference", dpo="DPO the better of two answers, against a reference")
+_built_in(
+    "objective", "objectives.salt", salt="Salt next token mixed with a small teacher's in the first steps"
+)
+_built_in(
+    "schedule", "training.schedules.infinite", infinite="Infinite one warm-up, and no end until it anneals"
+)
+_built_in(
+    "schedule",
+    "training.schedules.repeated_cosine",
+    repeated_cosine="RepeatedCosine a warm-up and a cosine for each cycle",
+)
+_built_in("mixture", "data.mixtures.rule", fixed="Fixed the same shares in every draw")
+_built_in(
+    "mixture", "data.mixtures.keeper", kept="Kept the shares of an earlier mixture, some sources replaced"
+)
+_built_in(
+    "mixture", "data.mixtures.skill_it", skill_it="SkillIt shares that follow losses along a graph of skills"
+)
+_built_in(
     "format",
     "data.readers.formats",
     chat="HuggingFaceChat chat messages with typed content",

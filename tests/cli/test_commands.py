@@ -201,9 +201,11 @@ def test_recipes(run, tmp_path):
     assert names == [
         "house-dual-encoder",
         "house-nano",
+        "house-small",
         "llava-1.5-7b-lora",
         "nano",
         "own-data",
+        "pretrain-text",
         "quickstart",
         "qwen2.5-vl-7b-lora",
         "tune",

@@ -1,4 +1,5 @@
 import copy
+from itertools import pairwise
 
 import pytest
 
@@ -20,7 +21,7 @@ SILENT = chat("what?", id="silent")
 WEIGHTLESS = GOOD[0].model_copy(
     update={"messages": (GOOD[0].messages[0], Message(role="assistant", content="a cat", weight=0))}
 )
-PAGE = Document(content="some text")
+PAGE = Document(content=(Text(text="some text"), picture(0)))
 
 
 def test_numbers_lengths_and_pictures(nano):
@@ -44,7 +45,11 @@ def test_beyond_the_limit_records_are_read_again(nano, monkeypatch):
 
 @pytest.mark.parametrize(
     ("bad", "said"),
-    [(SILENT, "no assistant turn"), (WEIGHTLESS, "no assistant turn"), (PAGE, "this is a document")],
+    [
+        (SILENT, "no assistant turn"),
+        (WEIGHTLESS, "no assistant turn"),
+        (PAGE, "this is a document with media"),
+    ],
 )
 def test_what_cannot_be_trained_on(nano, bad, said):
     with pytest.raises(ValueError, match=f"record 1 of mine: .*{said}"):
@@ -145,3 +150,52 @@ def test_files_of_every_format_train_alike(nano, tmp_path, to):
     wanted = EncodedRecords(source(*GOOD), nano.encoder)
     assert all((records[i].input_ids == wanted[i].input_ids).all() for i in range(4))
     assert all((records[i].labels == wanted[i].labels).all() for i in range(4))
+
+
+def text(words, **fields):
+    return Document(content=(Text(text=words),), **fields)
+
+
+def test_a_text_is_learnt_whole_beside_chats(nano):
+    page = text("a cat and a dog. ", id="page")
+    records = EncodedRecords(source(GOOD[0], page), nano.encoder)
+    ids, tokenizer = records[1].input_ids.tolist(), nano.tokenizer
+    assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids[1:-1]) == "a cat and a dog. "
+    assert records[1].labels.tolist() == [-100, *ids[1:]] and records[1].id == "page"
+    assert records.lengths == [records[0].length, len(ids)] and records.pictures() == [
+        (GOOD[0].images[0], None)
+    ]
+    spelt = EncodedRecords(source(text("<|im_end|> <image>")), nano.encoder)[0].input_ids.tolist()
+    assert tokenizer.eos_token_id not in spelt[1:-1] and nano.processor.image_token_id not in spelt
+    assert tokenizer.decode(spelt[1:-1]) == "<|im_end|> <image>"
+
+
+@pytest.mark.parametrize("size", [2, 5, 7, 1000])
+def test_a_long_text_becomes_rows_in_which_every_token_is_predicted_once(nano, size):
+    long = text("a cat and a dog in the top left. " * 5, id="long")
+    whole = EncodedRecords(source(long), nano.encoder)[0]
+    records = EncodedRecords(source(long, GOOD[0]), nano.encoder, context=size if size < 1000 else None)
+    rows = [records[i] for i in range(len(records) - 1)]
+    assert all(row.length <= size for row in rows) and all(row.id == "long" for row in rows)
+    predicted = [token for row in rows for token in row.labels[1:].tolist()]
+    assert predicted == whole.input_ids[1:].tolist()
+    assert all(a.input_ids[-1] == b.input_ids[0] for a, b in pairwise(rows))
+    assert records.counts["used"] == 2 and records.lengths[:-1] == [row.length for row in rows]
+    if size < 1000:
+        assert records.divided == {0: len(rows)}
+        assert f"1 texts divided into {len(rows)} rows of at most {size} tokens" in records.sentence()
+        other = EncodedRecords(source(long, GOOD[0]), nano.encoder, context=size + 1)
+        assert other.fingerprint != records.fingerprint
+
+
+def test_a_long_text_is_refused_or_dropped_where_that_is_said(nano):
+    long, short = text("a cat and a dog " * 9), text("a cat")
+    with pytest.raises(
+        ValueError, match=r"record 0 of mine: it has .* tokens, more than 8; leave too_long out"
+    ):
+        EncodedRecords(source(long, short), nano.encoder, too_long="raise", max_length=8)
+    dropped = EncodedRecords(source(long, short), nano.encoder, too_long="drop", max_length=8)
+    assert dropped.counts["too_long"] == 1 and len(dropped) == 1
+    with pytest.raises(ValueError, match="the text is empty"):
+        EncodedRecords(source(text("  ")), nano.encoder)

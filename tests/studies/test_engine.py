@@ -121,7 +121,7 @@ def test_what_failed_is_named_and_the_rest_is_kept(base, tmp_path, monkeypatch):
 
 
 def test_noise_asks_for_more_seeds(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "run_cell", pretended(noise=0.04))
+    monkeypatch.setattr(execution, "run_cell", pretended(noise=0.08))
     found = compare(design(base, most=40), tmp_path)
     assert found["seeds"]["needed"] == found["seeds"]["n"] > 8
 

@@ -201,14 +201,14 @@ def test_another_stage_in_the_same_folder_is_refused(tmp_path):
 
 
 class Breaks(NextToken):
-    def __init__(self, at, value):
+    def __init__(self, when, value):
         super().__init__()
-        self.at, self.value, self.calls = at, value, 0
+        self.when, self.value, self.calls = when, value, 0
 
     def forward(self, model, batch):
         loss = super().forward(model, batch)
         self.calls += 1
-        factor = self.value if self.calls == self.at else 1.0
+        factor = self.value if self.calls == self.when else 1.0
         return Loss({"next_token": loss.sums["next_token"] * factor}, loss.counts)
 
 
@@ -237,7 +237,7 @@ def test_a_gradient_that_is_no_number_is_not_saved(tmp_path):
     class Bad(Breaks):
         def forward(self, model, batch):
             loss = super().forward(model, batch)
-            bad = self.calls == self.at
+            bad = self.calls == self.when
             total = Infinite.apply(loss.sums["next_token"]) if bad else loss.sums["next_token"]
             return Loss({"next_token": total}, loss.counts)
 

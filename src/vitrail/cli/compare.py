@@ -154,14 +154,21 @@ def _listener(args: argparse.Namespace) -> Any:
     return Quiet() if args.quiet or args.json else LiveTable()
 
 
+INDICATORS = ("figure", "ρ × sign", "interval", "first is ahead by", "interval")
+
+
 def print_outcome(found: Mapping[str, Any]) -> None:
     """Effects with intervals and verdicts, then what each arm reached and cost."""
     percent = all(arm["unit"] == "share right" for arm in found["arms"].values())
-    rows = [_contrast_row(one, percent) for one in found["contrasts"]]
-    level = found["contrasts"][0]["level"]
-    what = "points" if percent else "nats a token, gained"
-    columns = ("method", "against", f"effect ({what})", f"{100 * level:.4g} % interval", "pairs", "verdict")
+    over_arms, level = "points" in found, found["contrasts"][0]["level"]
+    rows = [_contrast_row(one, percent and not over_arms) for one in found["contrasts"]]
+    columns = _contrast_columns(
+        found.get("unit", "points" if percent else "nats a token, gained"), level, over_arms
+    )
     print_table(f"{found['name']}", columns, rows, right=(2, 3, 4))
+    if found.get("indicators"):
+        beside = [_indicator_row(one) for one in found["indicators"]]
+        print_table("figures beside each other (no verdict)", INDICATORS, beside, right=(1, 2, 3, 4))
     costs = [_cost_row(name, arm, percent) for name, arm in found["arms"].items()]
     spent = ("arm", "score", "n", "training", "peak memory", "FLOPs", "parameters", "trained")
     print_table("what it took (means)", spent, costs, right=range(1, len(spent)))
@@ -169,9 +176,25 @@ def print_outcome(found: Mapping[str, Any]) -> None:
         if one["why"]:
             print(f"{one['method']}: {one['why']}")
         if one["harm"]:
-            print(f"{one['method']}: it is worse than {one['control']} for sure")
+            said = f"goes against {one['control']}" if over_arms else f"is worse than {one['control']}"
+            print(f"{one['method']}: it {said} for sure")
     print(f"rule, fixed before the run: {found['rule']}")
     print(f"scope: {scope_sentence(found['scope'])}")
+
+
+def _contrast_columns(unit: str, level: float, over_arms: bool) -> tuple[str, ...]:
+    first, second, third = ("figure", "with", "arms") if over_arms else ("method", "against", "pairs")
+    return (first, second, f"effect ({unit})", f"{100 * level:.4g} % interval", third, "verdict")
+
+
+def _indicator_row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    cells = []
+    for found in (one, one.get("x ahead")):
+        if found is None or found["effect"] is None:
+            cells += ["–", one["why"] or "–"]
+        else:
+            cells += [f"{found['effect']:+.2f}", "{:+.2f} to {:+.2f}".format(*found["interval"])]
+    return (one["name"], *cells)
 
 
 def _contrast_row(one: Mapping[str, Any], percent: bool) -> tuple[str, ...]:

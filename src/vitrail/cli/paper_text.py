@@ -53,7 +53,7 @@ def evidence_lines(item: Evidence) -> list[str]:
     """A verdict in one line, and its scope in another."""
     line = f"{item.testbed}: {item.verdict}"
     if item.harm:
-        line += " (it did harm)"
+        line += f" ({item.harm_in_words})"
     if item.effect is not None and item.interval is not None:
         unit = f" {item.unit}" if item.unit else ""
         low, high = item.interval
@@ -61,7 +61,7 @@ def evidence_lines(item: Evidence) -> list[str]:
     if item.delta is not None:
         line += f", smallest that matters {item.delta:.4g}"
     if item.n:
-        line += f", {item.n} paired seeds"
+        line += f", {item.n} {item.counted}"
     if item.reason:
         line += f"; {item.reason}"
     scope = "; ".join(f"{name}: {value}" for name, value in item.scope.items())

@@ -77,10 +77,16 @@ def print_next(result: Any) -> None:
     folder = shlex.quote(str(result.folder))
     print(f"report: {result.report}" if result.report else "no report was written")
     print("next:")
-    for command, about in (
+    ready: tuple[tuple[str, str], ...] = (
         (f"vitrail chat {folder}", "talk to it; drag a picture into the line"),
         (f"vitrail eval {folder} --data questions.jsonl", "measure it on your own questions"),
         (f"vitrail train --data mine.jsonl --model {folder}", "train it on your own conversations"),
         (f"vitrail compare {folder} OTHER_RUN", "which of two runs answers better, question by question"),
-    ):
+    )
+    if result.recipe.model.dual_encoder is not None:
+        ready = (
+            (f"vitrail.models.experts.clip_scorer.ClipScorer: path={folder}", "score pictures against texts"),
+            ready[-1],
+        )
+    for command, about in ready:
         print(f"  {command:<58} {about}")

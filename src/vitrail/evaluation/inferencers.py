@@ -16,6 +16,7 @@ from vitrail.evaluation.instructions import Prompt
 from vitrail.evaluation.task import Settings
 
 if TYPE_CHECKING:
+    from vitrail.data.records import Document
     from vitrail.models.bundle import Bundle
     from vitrail.models.encoding import Encoded
 
@@ -114,7 +115,10 @@ class Likelihood:
 
 
 class Reference:
-    """How likely the model finds the reference answer: nothing is chosen, the answer's tokens are read off."""
+    """How likely the model finds the reference answer: nothing is chosen, the answer's tokens are read off.
+
+    Of a text (a document without media) all tokens are read, as far as the model's context goes.
+    """
 
     gives = "loss"
 
@@ -131,7 +135,19 @@ class Reference:
         """Tokens of prompt and reference. ValueError for options instead of a reference, or more than fits."""
         if prompt.reference is None:
             raise ValueError("has no reference answer; use the inferencer 'likelihood' for options")
+        if prompt.text is not None:
+            return self._read(bundle, prompt.text)
         return self._rank.encode(bundle, replace(prompt, options=(prompt.reference,)), root)
+
+    def _read(self, bundle: Bundle, text: Document) -> Asked:
+        from vitrail.inference.inputs import context_length
+
+        begin = bundle.encoder.encode(text, add_generation_prompt=True)
+        ids = bundle.encoder.encode(text).input_ids.tolist()[begin.length :]
+        ids = ids if self.config.end else ids[:-1]
+        limit = context_length(bundle.model)
+        fitting = ids if limit is None else ids[: limit - begin.length]
+        return Asked(begin, (tuple(fitting),))
 
     def ask(self, bundle: Bundle, asked: list[Asked], batch_size: int) -> list[dict[str, Any]]:
         """For each: ``logprob`` of the whole answer (natural logarithm) and its number of ``tokens``."""
@@ -163,7 +179,9 @@ class Generate:
         self.config = config
 
     def encode(self, bundle: Bundle, prompt: Prompt, root: Path | None) -> Asked:
-        """Tokens of the prompt. ValueError if prompt and answer may not fit."""
+        """Tokens of the prompt. ValueError for a text, or if prompt and answer may not fit."""
+        if prompt.text is not None:
+            raise ValueError("is a text, and nothing is asked; use the inferencer 'reference'")
         from vitrail.inference.generation import require_room, with_beginning
 
         encoded = bundle.encoder.encode(prompt.chat, add_generation_prompt=True, root=root)

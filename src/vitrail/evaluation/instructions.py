@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from vitrail.data.records import Chat, Content, Message, Text
+from vitrail.data.records import Chat, Content, Document, Message, Text
 from vitrail.evaluation.scenarios import Item
 from vitrail.evaluation.task import Settings
 from vitrail.registry import nearest
@@ -31,13 +31,15 @@ class Prompt:
     """What the model is shown.
 
     ``beginning`` starts its answer and is not scored; ``options`` are the texts that may follow it, in the
-    order of the record's options; ``reference`` is the answer of a question without options.
+    order of the record's options; ``reference`` is the answer of a question without options. ``text``: what is read
+    instead, from its beginning, where nothing is asked.
     """
 
     chat: Chat
     beginning: str = ""
     options: tuple[str, ...] = ()
     reference: str | None = None
+    text: Document | None = None
 
 
 class Plain:
@@ -51,7 +53,7 @@ class Plain:
 
     def prompt(self, item: Item) -> Prompt:
         """The prompt of an item."""
-        return Prompt(item.chat, "", item.options, item.reference)
+        return Prompt(item.chat, "", item.options, item.reference, item.text)
 
 
 class Template:
@@ -91,7 +93,8 @@ class Template:
         self.query = QUERIES.get(config.query, config.query)
 
     def prompt(self, item: Item) -> Prompt:
-        """The prompt of an item. ValueError where the query wants options and the item has none."""
+        """The prompt of an item. ValueError for a text, or where the query wants options and the item has none."""
+        _require_question(item)
         if "{options}" in self.query and not item.options:
             raise ValueError("the query lists options, but this question has none")
         beginning = self.config.answer.partition("{option}")[0]
@@ -119,12 +122,18 @@ class Lettered:
 
     def prompt(self, item: Item) -> Prompt:
         """The prompt of an item. ValueError for an item without options, or more than letters."""
+        _require_question(item)
         if not item.options or len(item.options) > len(LETTERS):
             raise ValueError(f"{len(item.options)} options cannot be given letters")
         listed = tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
         chat = asked(item.chat, self.config.query, listed, None, between="\n")
         letters = tuple(LETTERS[: len(listed)])
         return Prompt(chat, "", letters if self.config.answer == "letter" else listed)
+
+
+def _require_question(item: Item) -> None:
+    if item.text is not None:
+        raise ValueError("is a text, which is read and not asked; use the instruction 'plain'")
 
 
 def asked(chat: Chat, query: str, options: tuple[str, ...], system: str | None, between: str = ", ") -> Chat:

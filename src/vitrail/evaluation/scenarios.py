@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vitrail.data.folds import picture_of
 from vitrail.data.media import media_of, why_unreadable
-from vitrail.data.records import Chat, Image, Text
+from vitrail.data.records import Chat, Document, Image, Message, Text
 from vitrail.data.sources import Source, take
 from vitrail.evaluation.task import Settings
 
@@ -20,7 +20,8 @@ class Item:
     """One question: ``chat`` ends with the user's turn.
 
     ``options`` and ``answer`` (an index) for multiple choice, ``reference`` for an answer in words.
-    ``cluster`` names the picture: questions about one picture are not independent.
+    ``cluster`` names the picture: questions about one picture are not independent. ``text``: a document of text alone,
+    which is read instead of asked; ``reference`` is the whole of it, and ``chat`` says it.
     """
 
     row: int
@@ -33,6 +34,7 @@ class Item:
     options: tuple[str, ...] = ()
     answer: int | None = None
     reference: str | None = None
+    text: Document | None = None
 
 
 class ScenesScenario:
@@ -81,9 +83,11 @@ class FileScenario:
 
 def as_item(record: Any, row: int, root: Path | None) -> Item:
     """A record as a question. ValueError with the reason why it cannot be asked."""
+    if isinstance(record, Document) and all(isinstance(part, Text) for part in record.content):
+        return _read(record, _common(record, row, root))
     if not isinstance(record, Chat):
         raise ValueError(
-            f"is a {getattr(record, 'kind', type(record).__name__)!r} record; only chats can be asked"
+            f"is a {getattr(record, 'kind', type(record).__name__)!r} record; only chats and texts can be asked"
         )
     for field, medium in media_of(record.messages, "messages"):
         if not isinstance(medium, Image):
@@ -91,14 +95,7 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         problem = why_unreadable(medium, root)
         if problem is not None:
             raise ValueError(f"{field}: {problem}")
-    common: dict[str, Any] = {
-        "row": row,
-        "id": record.id if record.id is not None else f"row-{row}",
-        "root": root,
-        "kind": str(record.meta.get("kind", "all")),
-        "cluster": str(record.meta.get("picture") or picture_of(record, row)),
-        "names": record.meta.get("names"),
-    }
+    common = _common(record, row, root)
     if record.choices is None:
         return _open_question(record, common)
     if record.messages[-1].role != "user":
@@ -116,6 +113,26 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         if option in options[:index]:
             raise ValueError(f"choices.options[{options.index(option)}] and [{index}] are both {option!r}")
     return Item(chat=record, options=options, answer=record.choices.answer, **common)
+
+
+def _common(record: Any, row: int, root: Path | None) -> dict[str, Any]:
+    return {
+        "row": row,
+        "id": record.id if record.id is not None else f"row-{row}",
+        "root": root,
+        "kind": str(record.meta.get("kind", "all")),
+        "cluster": str(record.meta.get("picture") or picture_of(record, row)),
+        "names": record.meta.get("names"),
+    }
+
+
+def _read(record: Document, common: dict[str, Any]) -> Item:
+    """A text, to be read."""
+    text = "".join(part.text for part in record.content if isinstance(part, Text))
+    if not text.strip():
+        raise ValueError("the text is empty")
+    said = Chat(messages=(Message(role="assistant", content=(Text(text=text),)),))
+    return Item(chat=said, reference=text, text=record, **common)
 
 
 def _open_question(record: Chat, common: dict[str, Any]) -> Item:

@@ -8,6 +8,8 @@ edge of an answer: a prompt and an answer are tokenised apart, as they are when 
 
 Learnt are the texts of assistant turns whose weight is not zero, and the special token with which the template ends
 such a turn. Where a template ends it with none, the tokenizer's end token is added and learnt.
+
+A document of text alone has no turns and sees no template: all of it is learnt (:mod:`vitrail.models.texts`).
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans_of
-from vitrail.data.records import Chat, Image, Message
+from vitrail.data.records import Chat, Document, Image, Message
 from vitrail.models.layout import Speaker
 from vitrail.models.rendering import ChatTemplate, Piece
+from vitrail.models.texts import beginning, encode_text
 from vitrail.models.token_columns import TokenColumns
 from vitrail.models.tokenising import Before, PieceTokenizer
 
@@ -113,17 +116,21 @@ class ChatEncoder:
 
     def encode(
         self,
-        chat: Chat,
+        chat: Chat | Document,
         *,
         add_generation_prompt: bool = False,
         root: Path | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Encoded:
-        """Tokens of a chat. ``sizes`` gives the pictures' (width, height) where the record does not.
+        """Tokens of a chat, or of a document of text alone. ``sizes`` gives the pictures' (width, height) where the
+        record does not. Of a document, ``add_generation_prompt`` leaves what stands in front of its text.
 
         ValueError if the record is longer than ``max_length`` (it is never cut: a cut could go through a picture), if
         the template did not write exactly one placeholder for each picture, or if it does not take the chat.
         """
+        if isinstance(chat, Document):
+            text = (beginning if add_generation_prompt else encode_text)(chat, self._pieces)
+            return self._checked(text)
         images = chat.images
         if images and self.planner is None:
             raise ValueError(f"the chat has {len(images)} pictures, but this model takes none")
@@ -141,10 +148,14 @@ class ChatEncoder:
                 f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) "
                 f"for {len(images)} pictures"
             )
-        encoded = Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
+        return self._checked(
+            Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
+        )
+
+    def _checked(self, encoded: Encoded) -> Encoded:
         if self.max_length is not None and encoded.length > self.max_length:
             raise ValueError(
-                f"record {chat.id!r} has {encoded.length} tokens, more than max_length={self.max_length}; "
+                f"record {encoded.id!r} has {encoded.length} tokens, more than max_length={self.max_length}; "
                 "shorten it, raise max_length, or set such records aside"
             )
         return encoded

@@ -7,13 +7,17 @@ label needs them. Optional: label smoothing (Szegedy et al. 2016), and the z-los
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from vitrail.models.logits import logits_at
-from vitrail.objectives.objective import Batch, Loss, Objective, model_inputs
+from vitrail.objectives.forward import Needs, Seen
+from vitrail.objectives.head_states import HeadStates
+from vitrail.objectives.labelled import learnt_tokens, token_weights
+from vitrail.objectives.objective import Batch, Loss, Objective
 
 
 class NextToken(Objective):
@@ -32,6 +36,8 @@ class NextToken(Objective):
         label_smoothing: float = Field(default=0.0, ge=0, lt=1)
         z_loss: float = Field(default=0.0, ge=0)
 
+    takes_packed = True
+
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
         self.config = config if config is not None else self.Config()
@@ -39,43 +45,51 @@ class NextToken(Objective):
 
     def count(self, batch: Batch) -> int:
         """Labelled tokens after the shift (the first token of a row is predicted by nothing)."""
-        return int(_learnt(batch).sum())
+        return int(learnt_tokens(batch).sum())
 
-    def forward(self, model: nn.Module, batch: Batch) -> Loss:
+    def needs(self, batch: Batch) -> Needs:
+        """Logits in front of the labelled tokens."""
+        return Needs(logits=F.pad(learnt_tokens(batch), (0, 1)), in_chunks=True)
+
+    def read(self, seen: Seen, batch: Batch, noted: Any) -> Loss:
         """Sums over the labelled tokens of the batch; zero, with a gradient of zeros, where there are
         none."""
-        learnt, labels = _learnt(batch), batch["labels"][:, 1:]
-        keep = F.pad(learnt, (0, 1))
-        output = logits_at(model, keep, **{"use_cache": False, **model_inputs(model, batch)})
-        logits, targets = output.logits.float(), labels[learnt]
-        losses = F.cross_entropy(
-            logits, targets, reduction="none", label_smoothing=self.config.label_smoothing
+        learnt, labels = learnt_tokens(batch), batch["labels"][:, 1:]
+        at, targets = F.pad(learnt, (0, 1)), labels[learnt]
+        weights = token_weights(batch)
+        weights = None if weights is None else weights[:, 1:][learnt].float()
+        if weights is not None and bool((weights == 1).all()):
+            weights = None
+        head = seen.head(at)
+        sums = (
+            self._whole(seen.logits(at), targets, weights)
+            if head is None
+            else self._chunked(head, targets, weights)
         )
-        weights = _weights(batch)
-        weights = None if weights is None else weights[:, 1:][learnt].to(losses.dtype)
-        sums = {"next_token": _weighted_sum(losses, weights)}
-        if self.config.z_loss:
-            sums["z_loss"] = _weighted_sum(torch.logsumexp(logits, dim=-1).square(), weights)
         return Loss(
             sums,
             counts={term: len(targets) for term in sums},
             weights={"z_loss": self.config.z_loss} if self.config.z_loss else {},
         )
 
+    def _whole(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
+        logits, smoothing = logits.float(), self.config.label_smoothing
+        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+        sums = {"next_token": _weighted_sum(losses, weights)}
+        if self.config.z_loss:
+            sums["z_loss"] = _weighted_sum(torch.logsumexp(logits, dim=-1).square(), weights)
+        return sums
+
+    def _chunked(self, head: HeadStates, targets: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
+        smoothing = self.config.label_smoothing
+        if not self.config.z_loss:
+            return {"next_token": head.loss(targets, weights, smoothing)}
+        losses, log_z = head.losses(targets, smoothing)
+        return {
+            "next_token": _weighted_sum(losses, weights),
+            "z_loss": _weighted_sum(log_z.square(), weights),
+        }
+
 
 def _weighted_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
     return losses.sum() if weights is None else (losses * weights).sum()
-
-
-def _weights(batch: Batch) -> Tensor | None:
-    if batch.get("loss_weights") is not None:
-        return batch["loss_weights"]
-    layout = batch.get("layout")
-    return None if layout is None else layout.weight
-
-
-def _learnt(batch: Batch) -> Tensor:
-    """``(batch, tokens − 1)``: which of the tokens from the second on are learnt."""
-    learnt = batch["labels"][:, 1:] != -100
-    weights = _weights(batch)
-    return learnt if weights is None else learnt & (weights[:, 1:] != 0)

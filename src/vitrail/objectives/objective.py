@@ -3,24 +3,26 @@
 A mean over a micro-batch cannot be put together into the mean over a large batch; a sum and a count can. So
 an objective returns sums, says beforehand how many units a batch holds, and the trainer divides once, by the
 units of the whole optimiser step over all micro-batches and processes.
+
+An objective that reads the batch as it is says what it :meth:`needs <Objective.needs>` and reads it off a call that it
+may share with others; one that makes its own views of the batch overrides :meth:`forward <Objective.forward>`.
 """
 
 from __future__ import annotations
 
-import inspect
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from vitrail.models.logits import unwrapped
+from vitrail.objectives.forward import Batch, Needs, Seen, accepts, look, model_inputs, united
 
-Batch = Mapping[str, Any]
-"""What a collator returns: arguments of the model, ``labels``, and ``layout``."""
+if TYPE_CHECKING:
+    from vitrail.objectives.teacher import Teacher
 
-_NOT_FOR_THE_MODEL = ("labels", "loss_weights")
+__all__ = ["Batch", "Loss", "Needs", "Objective", "Seen", "Sum", "accepts", "losses", "model_inputs"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Loss:
 class Objective(nn.Module):
     """What a stage minimises. It may own parameters (a temperature, a predictor), which then train too.
 
-    Subclasses set ``terms`` and implement :meth:`count` and :meth:`forward`.
+    Subclasses set ``terms`` and implement :meth:`count`, and either :meth:`needs` and :meth:`read`, or
+    :meth:`forward`.
     """
 
     terms: tuple[str, ...] = ()
@@ -81,6 +84,14 @@ class Objective(nn.Module):
     """Whether sums over micro-batches are those of the large batch; False for contrasts within a batch."""
     needs_language_model: bool = True
     """Whether the language model runs; cost estimates ask."""
+    takes_packed: bool = False
+    """Whether several records may share a row (``batch["layout"].segment``): true where a batch is a set of tokens that
+    are learnt, false where a row means a record."""
+
+    @classmethod
+    def check(cls, config: Any, stage: Any) -> None:
+        """What is wrong with ``config`` in a stage, as a ValueError, while the recipe is read. ``stage`` is its
+        :class:`~vitrail.training.stages.StageConfig`."""
 
     def count(self, batch: Batch) -> int:
         """Units of the main term in this batch (labelled tokens, pairs …), read off before the model runs."""
@@ -90,15 +101,54 @@ class Objective(nn.Module):
         """Units of each term that decomposes; terms that are not named are averaged over micro-batches."""
         return dict.fromkeys(self.terms, self.count(batch)) if self.decomposes else {}
 
+    def at(self, step: int, steps: int) -> None:
+        """Told before each optimiser step: its number from 1, and how many the stage has. What depends on the step
+        follows from these alone, so that a resumed stage goes on as it would have."""
+
+    def teachers(self) -> Sequence[Teacher]:
+        """The frozen models that run beside the trained one."""
+        return ()
+
+    def needs(self, batch: Batch) -> Needs | None:
+        """What is read of the model's call on this batch; None for an objective that calls the model itself."""
+        return None
+
+    def during(self, batch: Batch) -> AbstractContextManager[Any]:
+        """What is open while the model runs; its value comes to :meth:`read` as ``noted``."""
+        return nullcontext()
+
+    def read(self, seen: Seen, batch: Batch, noted: Any) -> Loss:
+        """Sums and counts of one micro-batch, from a call that gave what :meth:`needs` said."""
+        raise NotImplementedError
+
     def forward(self, model: nn.Module, batch: Batch) -> Loss:
         """Sums and counts of one micro-batch; the model is called, never its parts."""
-        raise NotImplementedError
+        return losses([self], model, batch)[0]
+
+
+def losses(objectives: Sequence[Objective], model: nn.Module, batch: Batch) -> list[Loss]:
+    """The loss of each objective on one micro-batch; those that can share a call of the model share one."""
+    wanted = [objective.needs(batch) for objective in objectives]
+    shared = [needs for needs in wanted if needs is not None]
+    noted: dict[int, Any] = {}
+    seen: Seen | None = None
+    if shared:
+        with ExitStack() as open_now:
+            for index, needs in enumerate(wanted):
+                if needs is not None:
+                    noted[index] = open_now.enter_context(objectives[index].during(batch))
+            seen = look(model, batch, united(shared))
+    return [
+        objective(model, batch) if index not in noted else objective.read(seen, batch, noted[index])  # type: ignore[arg-type]
+        for index, objective in enumerate(objectives)
+    ]
 
 
 class Sum(Objective):
     """Several objectives at once, each with a weight; their terms are logged apart.
 
-    Each part runs its own forward. ValueError if two parts name the same term.
+    Parts that say what they need share one call of the model; the others run their own. ValueError for a negative
+    weight, for weights that are all zero, or if two parts name the same term.
     """
 
     def __init__(self, parts: Iterable[tuple[float, Objective]]) -> None:
@@ -106,7 +156,12 @@ class Sum(Objective):
         parts = list(parts)
         if not parts:
             raise ValueError("a sum of objectives needs at least one")
-        self.weights = tuple(float(weight) for weight, _ in parts)
+        negative = next((weight for weight, _ in parts if not weight >= 0), None)
+        if negative is not None:
+            raise ValueError(f"an objective's weight is {negative}; give 0 or more")
+        if not any(weight for weight, _ in parts):
+            raise ValueError("every objective has weight 0, so nothing would train; give one a weight")
+        self.weights = [weight for weight, _ in parts]
         self.parts = nn.ModuleList(part for _, part in parts)
         self.terms = tuple(term for _, part in parts for term in part.terms)
         twice = sorted({term for term in self.terms if self.terms.count(term) > 1})
@@ -114,6 +169,7 @@ class Sum(Objective):
             raise ValueError(f"two objectives of a sum name a term {twice[0]!r}; rename one")
         self.decomposes = all(part.decomposes for _, part in parts)
         self.needs_language_model = any(part.needs_language_model for _, part in parts)
+        self.takes_packed = all(part.takes_packed for _, part in parts)
 
     def count(self, batch: Batch) -> int:
         """The units of the first objective."""
@@ -122,6 +178,15 @@ class Sum(Objective):
     def counts(self, batch: Batch) -> dict[str, int]:
         """The units of every term that decomposes."""
         return {term: units for part in self._parts for term, units in part.counts(batch).items()}
+
+    def at(self, step: int, steps: int) -> None:
+        """Passed on to every part."""
+        for part in self._parts:
+            part.at(step, steps)
+
+    def teachers(self) -> Sequence[Teacher]:
+        """Those of all parts."""
+        return [teacher for part in self._parts for teacher in part.teachers()]
 
     @property
     def _parts(self) -> list[Objective]:
@@ -132,28 +197,8 @@ class Sum(Objective):
         sums: dict[str, Tensor] = {}
         counts: dict[str, int | float] = {}
         weights: dict[str, float] = {}
-        for weight, part in zip(self.weights, self._parts, strict=True):
-            loss = part(model, batch)
+        for weight, loss in zip(self.weights, losses(self._parts, model, batch), strict=True):
             sums.update(loss.sums)
             counts.update(loss.counts)
             weights.update({term: weight * loss.weight(term) for term in loss.sums})
         return Loss(sums, counts, weights)
-
-
-def model_inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
-    """The entries of ``batch`` that ``model`` takes: no labels (the objective reads them), ``layout`` where
-    known."""
-    dropped = _NOT_FOR_THE_MODEL if accepts(model, "layout") else (*_NOT_FOR_THE_MODEL, "layout")
-    return {name: value for name, value in batch.items() if name not in dropped}
-
-
-_ACCEPTED: weakref.WeakKeyDictionary[type, dict[str, bool]] = weakref.WeakKeyDictionary()
-
-
-def accepts(model: nn.Module, argument: str) -> bool:
-    """Whether the forward of the model inside wrappers names ``argument`` (``**kwargs`` do not count)."""
-    kind = type(unwrapped(model))
-    known = _ACCEPTED.setdefault(kind, {})
-    if argument not in known:
-        known[argument] = argument in inspect.signature(kind.forward).parameters
-    return known[argument]

@@ -7,10 +7,12 @@ averaged over tokens. The LM loss alone reaches the router, too, through the FFN
 
 from __future__ import annotations
 
-from pydantic import Field
-from torch import nn
+from contextlib import AbstractContextManager
 
-from vitrail.models.surgery.routing import recorded
+from pydantic import Field
+
+from vitrail.models.surgery.routing import Pass, recorded
+from vitrail.objectives.forward import Seen
 from vitrail.objectives.next_token import NextToken
 from vitrail.objectives.objective import Batch, Loss
 
@@ -24,6 +26,7 @@ class Routed(NextToken):
         coefficient: float = Field(default=0.01, ge=0)
 
     config: Config
+    takes_packed = False  # routed layers keep a share of a row's tokens, whichever record they are of
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__(config if config is not None else self.Config())
@@ -33,10 +36,13 @@ class Routed(NextToken):
         """Labelled tokens, and for the routers every token that is there."""
         return {**super().counts(batch), "routing": _present(batch)}
 
-    def forward(self, model: nn.Module, batch: Batch) -> Loss:
+    def during(self, batch: Batch) -> AbstractContextManager[list[Pass]]:
+        """What the routers decide is recorded."""
+        return recorded(batch.get("layout"))
+
+    def read(self, seen: Seen, batch: Batch, noted: list[Pass]) -> Loss:
         """Both sums. ValueError for a model without routed layers."""
-        with recorded(batch.get("layout")) as passes:
-            loss = super().forward(model, batch)
+        loss, passes = super().read(seen, batch, None), noted
         if not passes:
             raise ValueError(
                 "the objective 'routed' needs routed layers; do the surgery gamma_mod, or use next_token"

@@ -25,7 +25,7 @@ class Evidence:
     """One verdict with what it rests on.
 
     ``effect`` and its 95 % ``interval`` are None where nothing could be measured (``"not testable here"``, whose
-    ``reason`` says why). ``delta`` is the smallest effect that matters, ``n`` the number of paired seeds,
+    ``reason`` says why). ``delta`` is the smallest effect that matters, ``n`` the number of what was ``counted``,
     ``scope`` the parameters, tokens, data and hardware that it holds for. ``path`` is the file.
     """
 
@@ -47,8 +47,23 @@ class Evidence:
 
     @property
     def harm(self) -> bool:
-        """The whole interval lies below zero: the method made it worse."""
+        """The whole interval lies below zero: the method made it worse, or an association goes the other way."""
         return self.interval is not None and self.interval[1] < 0
+
+    @property
+    def over_arms(self) -> bool:
+        """Whether the claim is about how two figures of many arms go together."""
+        return self.claim_kind in ("association", "scaling law")
+
+    @property
+    def counted(self) -> str:
+        """What ``n`` counts: paired seeds, or arms with several seeds each."""
+        return "arms" if self.over_arms else "paired seeds"
+
+    @property
+    def harm_in_words(self) -> str:
+        """What :attr:`harm` means."""
+        return "it goes the other way" if self.over_arms else "it did harm"
 
 
 def place() -> Path | None:

@@ -76,15 +76,14 @@ def _ready(model: Model, path: str) -> Bundle:
 
 def _from_parts(model: Model, seed: int) -> Bundle:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from vitrail.models.joining import join
+    from vitrail.recipes import languages
 
-    assert model.tower is not None and model.connector is not None and model.language is not None
-    name = model.language.name
-    language = AutoModelForCausalLM.from_pretrained(
-        name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    assert model.language is not None
+    if model.tower is None:
+        return languages.build(model.language, seed)
+    language, tokenizer = languages.language_and_tokenizer(model.language, seed)
     connector = connector_of(model)
     assert connector is not None
     with torch.random.fork_rng(devices=[]):
@@ -94,10 +93,10 @@ def _from_parts(model: Model, seed: int) -> Bundle:
         tower=tower,
         tower_name=model.tower.name,
         language=language,
-        tokenizer=AutoTokenizer.from_pretrained(name, trust_remote_code=False),
+        tokenizer=tokenizer,
         connector=connector,
         seed=seed,
-        name=name,
+        name=model.language.name or language.config.model_type,
     )
 
 

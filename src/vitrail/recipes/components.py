@@ -56,6 +56,12 @@ class Surgery(Component):
     seam = "surgery"
 
 
+class MixtureRule(Component):
+    """Which share each source of a mixture has."""
+
+    seam = "mixture"
+
+
 class Instruction(Component):
     """How a question is put."""
 

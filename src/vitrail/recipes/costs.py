@@ -127,6 +127,7 @@ def language_bytes(model: Any, batch: Batch, *, bfloat16: bool = False, checkpoi
     from vitrail.models.surgery.operating import added_parts
 
     decoder, head = model.get_decoder(), model.get_output_embeddings()
+    added = list(added_parts(model).values())  # looked up by path, before blocks are left out
 
     def forward() -> torch.Tensor:
         logits = _logits(model, _states(model, batch, torch.device("cpu")), batch)
@@ -134,7 +135,7 @@ def language_bytes(model: Any, batch: Batch, *, bfloat16: bool = False, checkpoi
         return F.cross_entropy(logits.float(), targets, reduction="none")
 
     def measured() -> float:
-        return _live_bytes([decoder, head, *added_parts(model).values()], forward, bfloat16)
+        return _live_bytes([decoder, head, *added], forward, bfloat16)
 
     trains = batch.inputs_need_gradients or any(one.requires_grad for one in model.parameters())
     with _training(model, checkpointing) if trains else nullcontext():

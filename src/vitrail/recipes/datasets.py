@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vitrail.data.codecs import thousandths
 from vitrail.data.records import Chat, Message
 from vitrail.models.encoding import ChatEncoder, Encoded
+from vitrail.models.texts import text_of, windows
 
 KEPT_BYTES = 1 << 30
 """Encoded pictures held in memory; beyond that a record is read again from its source when its turn comes."""
@@ -17,10 +18,10 @@ OnTooLong = Literal["raise", "drop", "cut_turns"]
 
 
 class EncodedRecords:
-    """The chats of a source, encoded once; ``lengths`` are their tokens, ``set_aside`` reasons by record
+    """The chats and texts of a source, encoded once; ``lengths`` are their tokens, ``set_aside`` reasons by record
     number.
 
-    A record that cannot be encoded (not a chat, nothing in it to learn) is an error that names it, or, with
+    A record that cannot be encoded (of another kind, nothing in it to learn) is an error that names it, or, with
     ``on_error="set_aside"``, left out and counted. One of more than ``max_length`` tokens (default: the encoder's) is
     treated as ``too_long`` says (default: as ``on_error``): ``"raise"`` names it, ``"drop"`` leaves it out, and
     ``"cut_turns"`` drops whole turns from its end until it fits, up to an answer that is learnt; ``cut`` counts them by
@@ -39,18 +40,22 @@ class EncodedRecords:
         *,
         too_long: OnTooLong | None = None,
         max_length: int | None = None,
+        context: int | None = None,
     ) -> None:
         self.source, self.encoder = source, encoder
         self.max_length = max_length if max_length is not None else encoder.max_length
+        self._divides = too_long in (None, "cut_turns")
+        self._row = min(filter(None, (self.max_length, context)), default=None)
         self.too_long = too_long or ("raise" if on_error == "raise" else "drop")
         self.lengths: list[int] = []
         self.set_aside: dict[int, str] = {}
         self.cut: dict[int, int] = {}
+        self.divided: dict[int, int] = {}
         self.dropped_too_long = 0
         # Lengths are compared here, where it is decided what becomes of a record that is too long.
         self._unbounded = copy.copy(encoder)
         self._unbounded.max_length = None
-        self._numbers: list[int] = []
+        self._numbers: list[tuple[int, int]] = []
         self._kept: list[Encoded | None] = []
         self._encode_all(on_error, progress)
 
@@ -58,7 +63,7 @@ class EncodedRecords:
         held = 0
         for number in range(len(self.source)):
             try:
-                encoded, turns_cut = self._encode(number)
+                rows, turns_cut = self._encode(number)
             except ValueError as error:
                 long = isinstance(error, _TooLong)
                 if (self.too_long if long else on_error) == "raise":
@@ -68,21 +73,41 @@ class EncodedRecords:
                 continue
             if turns_cut:
                 self.cut[number] = turns_cut
-            held += sum(len(image.bytes or b"") for image in encoded.images)
-            self._numbers.append(number)
-            self._kept.append(encoded if held <= KEPT_BYTES else None)
-            self.lengths.append(encoded.length)
+            if len(rows) > 1:
+                self.divided[number] = len(rows)
+            for place, encoded in enumerate(rows):
+                held += sum(len(image.bytes or b"") for image in encoded.images)
+                self._numbers.append((number, place))
+                self._kept.append(encoded if held <= KEPT_BYTES else None)
+                self.lengths.append(encoded.length)
             if progress is not None:
                 progress(number + 1, len(self.source))
         if not self._numbers:
             reason = next(iter(self.set_aside.values()), "it is empty")
             raise ValueError(f"{self.source.name} has no record to train on ({reason})")
 
-    def _encode(self, number: int) -> tuple[Encoded, int]:
-        """A record's tokens, and how many turns were cut from its end."""
+    def _encode(self, number: int) -> tuple[list[Encoded], int]:
+        """A record's rows of tokens, and how many turns were cut from its end."""
         record = self.source[number]
+        if text_of(record) is not None:
+            return self._encode_text(record), 0
         if record.kind != "chat":
-            raise ValueError(f"a stage trains on chats, and this is a {record.kind}")
+            media = " with media" if record.kind == "document" else ""
+            raise ValueError(f"a stage trains on chats and texts, and this is a {record.kind}{media}")
+        encoded, turns_cut = self._encode_chat(record)
+        return [encoded], turns_cut
+
+    def _encode_text(self, document: Any) -> list[Encoded]:
+        whole = self._unbounded.encode(document)
+        if self._row is None or whole.length <= self._row:
+            return [whole]
+        if not self._divides:
+            raise _TooLong(
+                f"it has {whole.length} tokens, more than {self._row}; leave too_long out, and it is divided"
+            )
+        return windows(whole, self._row)
+
+    def _encode_chat(self, record: Any) -> tuple[Encoded, int]:
         chat = _answered(self._in_words(record))
         encoded = self._tokens(chat)
         if encoded.labelled == 0:
@@ -120,7 +145,7 @@ class EncodedRecords:
     def counts(self) -> dict[str, int]:
         """What became of the source's records; ``used + set_aside`` is all of them."""
         return {
-            "used": len(self),
+            "used": len({number for number, _ in self._numbers}),
             "set_aside": len(self.set_aside),
             "too_long": self.dropped_too_long,
             "cut": len(self.cut),
@@ -138,6 +163,11 @@ class EncodedRecords:
             said.append(
                 f"{len(self.cut):,} cut by {sum(self.cut.values()):,} turns to {self.max_length:,} tokens"
             )
+        if self.divided:
+            rows = sum(self.divided.values())
+            said.append(
+                f"{len(self.divided):,} texts divided into {rows:,} rows of at most {self._row:,} tokens"
+            )
         return "; ".join(said)
 
     @property
@@ -146,14 +176,18 @@ class EncodedRecords:
         from vitrail.storage.cache import key
 
         cut = [sorted(self.cut.items())] if self.cut else []
-        return key("encoded", self.source.fingerprint, sorted(self.set_aside), *cut)
+        rows = [self._row] if self.divided else []
+        return key("encoded", self.source.fingerprint, sorted(self.set_aside), *cut, *rows)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> Encoded:
         kept = self._kept[index]
-        return kept if kept is not None else self._encode(self._numbers[index])[0]
+        if kept is not None:
+            return kept
+        number, place = self._numbers[index]
+        return self._encode(number)[0][place]
 
     def pictures(self) -> list[Any]:
         """Every picture with its root folder, in order."""

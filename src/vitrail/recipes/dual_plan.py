@@ -111,7 +111,7 @@ def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
         plan.stages.append(
             StagePlan(
                 name=stage.name,
-                objective=stage.objective.name,
+                objective=" + ".join(one.name for one in stage.objectives),
                 data=stage.data,
                 records=len(source),
                 trained=trained,

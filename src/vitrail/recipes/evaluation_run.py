@@ -157,12 +157,17 @@ def now_and_then(tell: Callable[[int, int], None]) -> Callable[[int, int], None]
 def write_gallery(source: Any, answers: Path, out: Path, n: int) -> None:
     """Keep ``n`` questions with their pictures beside the answers, so that a report needs nothing else.
 
-    The kinds of question take turns, within each the most confident mistakes first.
+    The kinds of question take turns, within each the most confident mistakes first. Texts that were read, not asked,
+    are none of them.
     """
     from vitrail.data.readers import write_jsonl
+    from vitrail.data.records import Document
 
     chosen = choose(read_answers(answers), n)
-    records = [source[row["row"]].model_copy(update={"id": row["id"]}) for row in chosen]
+    asked = [(source[row["row"]], row["id"]) for row in chosen]
+    records = [
+        record.model_copy(update={"id": name}) for record, name in asked if not isinstance(record, Document)
+    ]
     out.unlink(missing_ok=True)
     write_jsonl(records, out, images="inline", root=source.root)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans_of
+from vitrail.models.texts import text_of
 
 SAMPLE = 32  # records whose lengths are looked at
 CHARACTERS_A_TOKEN = 4.0  # English text with a vocabulary of 32,000 and more
@@ -94,6 +95,10 @@ def _row(
     encode: Callable[..., Any] | None,
     max_length: int | None,
 ) -> tuple[float, float, list[ImagePlan]]:
+    if (text := text_of(record)) is not None:
+        length = len(text) / CHARACTERS_A_TOKEN + 2 if encode is None else float(encode(record).length)
+        row = length if max_length is None else min(length, float(max_length))
+        return row, row - 1, []
     sizes = [_size(image, root) for image in getattr(record, "images", ())]
     if sizes and planner is None:
         raise ValueError("it has pictures, and what they cost this model is not known")

@@ -62,8 +62,8 @@ def text_of(recipe: str | Path) -> tuple[str, str, Path | None]:
 def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe. RecipeError (a ValueError) lists every fault with line and remedy.
 
-    Relative paths in a file (``path`` and ``root`` of ``data``, and ``model.path`` when it begins with ``.``) are
-    relative to that file; those in overrides to the current folder.
+    Relative paths in a file (``path`` and ``root`` of ``data``; ``model.path`` and ``model.language.tokenizer`` when
+    they begin with ``.``) are relative to that file; those in overrides to the current folder.
     """
     from vitrail.recipes.schema import Recipe
 
@@ -109,6 +109,9 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
         raw["model"] = str(folder / model)
     elif isinstance(model, dict) and str(model.get("path", "")).startswith("."):
         holders.append(model)
+    language = model.get("language") if isinstance(model, dict) else None
+    if isinstance(language, dict) and str(language.get("tokenizer", "")).startswith("."):
+        language["tokenizer"] = str(folder / language["tokenizer"])
     for holder in holders:
         for field in ("path", "root"):
             if isinstance(holder, dict) and isinstance(holder.get(field), str):

@@ -16,6 +16,7 @@ from vitrail.recipes.lengths import Lengths, Sampled, sample
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.shapes import Shapes, shapes
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.teacher_costs import with_teachers
 
 EFFICIENCY = 0.5
 
@@ -84,8 +85,9 @@ class Plan:
         return {**asdict(self), **derived}
 
 
-def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
-    """Plan ``recipe``. ``measure_speed=False`` leaves times out (and makes the plan the same everywhere).
+def plan(recipe: Recipe, measure_speed: bool = True, measure_memory: bool = True) -> Plan:
+    """Plan ``recipe``. ``measure_speed=False`` leaves times out (and makes the plan the same everywhere);
+    ``measure_memory=False`` leaves memory out, which is half of the work.
 
     ValueError where data or a model's configuration is not there.
     """
@@ -97,7 +99,7 @@ def plan(recipe: Recipe, measure_speed: bool = True) -> Plan:
         return dual_plan(recipe, dual, _rate_of(dual.config.text_config) if measure_speed else None)
     seen = shapes(recipe.model)
     rate = _rate(seen.model) if measure_speed else None
-    planner = _Planner(recipe, seen, rate)
+    planner = _Planner(recipe, seen, rate, measure_memory)
     return Plan(
         recipe=recipe.name,
         parts=[
@@ -125,10 +127,11 @@ def _rate_of(text: Any) -> float:
 class _Planner:
     """What the stages of one recipe share: shapes, speed, and lengths already looked at."""
 
-    def __init__(self, recipe: Recipe, seen: Shapes, rate: float | None) -> None:
+    def __init__(self, recipe: Recipe, seen: Shapes, rate: float | None, memory: bool = True) -> None:
         from vitrail.recipes.pictures_cost import picture_coster
 
         self.recipe, self.shapes, self.model, self.rate = recipe, seen, seen.model, rate
+        self.memory = memory
         self.vision = picture_coster(seen)
         self.tower_flops = self.vision.once_flops
         self.sources: dict[tuple[str, str], tuple[int, Sampled]] = {}
@@ -157,6 +160,7 @@ class _Planner:
         trained = self._freeze(stage.trains)
         steps, budget = steps_of(stage, records)
         flops, memory = self._step(stage, found, trained)
+        flops, memory = with_teachers(self.recipe, stage, steps, found, flops, memory)
         seconds = None
         if self.rate is not None:
             a_step = flops / (self.rate * EFFICIENCY)
@@ -166,7 +170,7 @@ class _Planner:
             seconds += self._tower_seconds(stage.data, records * found.lengths.pictures, trained)
         return StagePlan(
             name=stage.name,
-            objective=_name_of(stage.objective),
+            objective=" + ".join(one.name for one in stage.objectives),
             data=stage.data,
             records=records,
             trained=trained,
@@ -208,12 +212,15 @@ class _Planner:
         rows, again = stage.batch_size, stage.gradient_checkpointing
         vision, passing = self.vision.step(found, rows, trained, 2 if bfloat16 else 4)
         flops, peak = vision.flops, passing
-        if _needs_language(stage.objective):
+        if any(_needs_language(one.name) for one in stage.objectives):
             upstream = bool(trained.get("connector", 0) or trained.get("tower", 0))
             mean = Batch(rows, max(round(lengths.tokens), 1), round(rows * lengths.labelled), upstream)
             most = Batch(rows, max(round(lengths.longest), 1), round(rows * lengths.most_labelled), upstream)
             flops += language_flops(self.model, mean, checkpointing=again)
-            peak = max(peak, language_bytes(self.model, most, bfloat16=bfloat16, checkpointing=again))
+            if self.memory:
+                peak = max(peak, language_bytes(self.model, most, bfloat16=bfloat16, checkpointing=again))
+        if not self.memory:
+            return flops * stage.accumulation, {}
         return flops * stage.accumulation, self._memory(stage, vision.activation_bytes + peak)
 
     def _bfloat16(self, stage: Any) -> bool:
@@ -259,15 +266,7 @@ def steps_of(stage: Any, records: int) -> tuple[int | None, str]:
     return (min(limits) if limits else None), ", at most ".join(words)
 
 
-def _name_of(component: Any) -> str:
-    return (
-        component
-        if isinstance(component, str)
-        else str(getattr(component, "name", None) or component["name"])
-    )
-
-
-def _needs_language(objective: Any) -> bool:
+def _needs_language(name: str) -> bool:
     from vitrail import registry
 
-    return bool(getattr(registry.get("objective", _name_of(objective)), "needs_language_model", True))
+    return bool(getattr(registry.get("objective", name), "needs_language_model", True))

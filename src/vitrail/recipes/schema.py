@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, Surgery, Tower
+from vitrail.recipes import continuing, mixing
+from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
@@ -35,9 +36,39 @@ def _as_tuple(value: Any) -> Any:
 
 
 class Language(Frozen):
-    """The language model, by hub name or folder; its weights in safetensors."""
+    """The language model. ``name``: a hub name or folder, its weights in safetensors, with its own tokenizer.
 
-    name: str = Field(min_length=1)
+    Or ``config``: settings of a configuration of transformers, ``model_type`` among them, for random weights (drawn
+    with the recipe's seed). ``tokenizer`` then names a folder, a hub's model, or the testbed ``nano`` or
+    ``nano_pretrained``; it decides the vocabulary's size and special tokens, unless ``vocab_size`` is larger.
+    """
+
+    name: str | None = Field(default=None, min_length=1)
+    config: dict[str, Any] | None = None
+    tokenizer: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Language:
+        wrong: list[tuple[tuple[str | int, ...], str, Any]] = []
+        if self.name is not None and self.config is not None:
+            why = "a model by 'name' brings its configuration and weights; remove one of the two"
+            wrong = [(("config",), why, NOTHING)]
+        elif self.name is not None and self.tokenizer is not None:
+            why = "a model by 'name' brings its own tokenizer; remove this field"
+            wrong = [(("tokenizer",), why, self.tokenizer)]
+        elif self.config is not None:
+            from vitrail.recipes.languages import faults
+
+            wrong = [(("config", *path), why, value) for path, why, value in faults(self.config)]
+            if self.tokenizer is None:
+                why = "this field is required with 'config': a folder, a hub name, or nano_pretrained"
+                wrong.append((("tokenizer",), why, NOTHING))
+        elif self.name is None:
+            why = "give a hub name or folder, or 'config' and 'tokenizer' for random weights"
+            wrong = [(("name",), why, NOTHING)]
+        if wrong:
+            raise inner_errors(wrong)
+        return self
 
 
 class Lora(Frozen):
@@ -60,13 +91,13 @@ class Lora(Frozen):
 
 
 class Model(Frozen):
-    """What is trained, in one of three ways.
+    """What is trained, in one of four ways.
 
     ``path``: a ready model of any family that is known (docs/families.md), by folder or hub name. ``testbed``: the
     tower and language model of ``small`` (real weights, fetched once), ``nano`` (tiny, random) or ``nano_pretrained``
     (tiny, trained on scenes of 64 pixels), with a fresh ``connector``. Or ``tower``, ``connector`` and ``language``,
-    each by itself. ``surgeries`` and ``lora`` go with all three: surgeries change the model in their order, and
-    adapters come last.
+    each by itself. Or ``language`` alone with a ``config``: a language model to be pretrained. ``surgeries`` and
+    ``lora`` go with all four: surgeries change the model in their order, and adapters come last.
 
     ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
     configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
@@ -101,6 +132,10 @@ class Model(Frozen):
         else:
             unwanted = sorted({"tower", "connector", "language"} - set(given))
             why = "this field is required unless 'path' or 'testbed' is given"
+            if self.language is not None and self.language.config is not None and len(given) == 1:
+                unwanted = []
+            elif given == ["language"]:
+                why += " (a ready language model alone is given as 'path')"
         if unwanted:
             raise inner_errors([((name,), why, NOTHING) for name in unwanted])
         if self.image is not None and self.path is None:
@@ -114,16 +149,27 @@ class Scenes(Frozen):
 
     ``seed`` draws the scenes (default: the recipe's seed); ``kinds`` limits the kinds of question; ``turns``
     are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
+    ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
+    about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     """
 
     kind: Literal["scenes"] = "scenes"
     suite: str = "scenes-v1"
+    form: Literal["scenes", "sequences", "told_sequences"] = "scenes"
+    length: int | None = None
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     n: int = Field(default=1000, ge=1)
     seed: int | None = Field(default=None, ge=0)
     kinds: tuple[str, ...] | None = None
     turns: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _length_of_sequences(self) -> Scenes:
+        if self.length is not None and self.form == "scenes":
+            why = "only sequences have a length; remove it, or set form: sequences"
+            raise inner_errors([(("length",), why, self.length)])
+        return self
 
 
 class File(Frozen):
@@ -147,7 +193,64 @@ class File(Frozen):
     too_long: Literal["raise", "drop", "cut_turns"] | None = None
 
 
-Data = Annotated[Scenes | File, Field(discriminator="kind")]
+class SceneTexts(Frozen):
+    """Texts about the scenes of a frozen suite, without pictures, to pretrain on: what is where, then questions to it.
+
+    Fields as those of scenes. All of a text is learnt; an evaluation reads it with the inferencer ``reference``.
+    """
+
+    kind: Literal["scene_texts"] = "scene_texts"
+    suite: str = "scenes-v1"
+    fold: Literal["train", "development", "test"] = "train"
+    names: Literal["known", "helpers"] = "known"
+    n: int = Field(default=1000, ge=1)
+    seed: int | None = Field(default=None, ge=0)
+    kinds: tuple[str, ...] | None = None
+    turns: tuple[int, int] | None = None
+
+
+class Puzzle(Frozen):
+    """Questions in text of one skill of a task: ``lego`` (skills 1 to ``size``, the variables of a chain; default 5) or
+    ``addition`` (skills 0 to ``size`` − 1, the digits of a sum; default 3). ``seed`` as with scenes.
+    """
+
+    kind: Literal["puzzle"] = "puzzle"
+    task: Literal["lego", "addition"]
+    skill: int = Field(ge=0)
+    size: int | None = Field(default=None, ge=1)
+    fold: Literal["train", "development", "test"] = "train"
+    n: int = Field(default=1000, ge=1)
+    seed: int | None = Field(default=None, ge=0)
+
+
+def _as_shares(value: Any) -> Any:
+    return dict.fromkeys(value) if isinstance(value, (list, tuple)) else value
+
+
+class Mixture(Frozen):
+    """Several of the ``data`` in shares; a source may be a mixture itself.
+
+    ``sources``: names of other data with their shares (divided by their sum), or a list of names, whose sizes are the
+    shares. ``rule`` decides what becomes of them: ``fixed`` keeps them (its ``temperature`` makes them more even),
+    ``kept`` gives those of some sources to another, ``skill_it`` follows losses. Shares are counted in records or, by
+    ``unit: tokens``, in tokens. ``n``: of an epoch, in that unit (default: everything once).
+    """
+
+    kind: Literal["mixture"] = "mixture"
+    sources: Annotated[dict[str, float | None], BeforeValidator(_as_shares)] = Field(min_length=1)
+    rule: MixtureRule = Field(default="fixed", validate_default=True)  # type: ignore[assignment]
+    unit: Literal["records", "tokens"] = "records"
+    n: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _shares(self) -> Mixture:
+        wrong = mixing.faults(self)
+        if wrong:
+            raise inner_errors(wrong)
+        return self
+
+
+Data = Annotated[Scenes | SceneTexts | File | Puzzle | Mixture, Field(discriminator="kind")]
 
 Condition = Literal["trained", "blind", "untrained"]
 
@@ -156,7 +259,8 @@ class Evaluation(Frozen):
     """Questions from ``data``, asked under several ``conditions``.
 
     ``trained`` is the trained model; ``blind`` the same model with every picture grey; ``untrained`` the
-    model before its first stage. By default all that there are: a recipe without stages has no untrained one.
+    model before its first stage. By default all that there are: a recipe without stages has no untrained one, and
+    texts about scenes no blind one.
     """
 
     name: Name
@@ -223,6 +327,7 @@ class Recipe(Frozen):
             if not self.stages and one.conditions and "untrained" in one.conditions:
                 message = "there are no stages, so no untrained model; leave this condition out"
                 wrong.append((("evaluation", position, "conditions"), message, list(one.conditions)))
+        wrong += mixing.recipe_faults(self) + continuing.faults(self.stages, set(self.data))
         if wrong:
             raise inner_errors(wrong)
         return self
@@ -230,7 +335,10 @@ class Recipe(Frozen):
     def conditions_of(self, evaluation: Evaluation) -> tuple[Condition, ...]:
         """The conditions of an evaluation: its own, or all that there are."""
         every: tuple[Condition, ...] = ("trained", "blind", "untrained")
-        return evaluation.conditions or (every if self.stages else every[:2])
+        there = every if self.stages else every[:2]
+        if self.data[evaluation.data].kind == "scene_texts":
+            there = tuple(name for name in there if name != "blind")
+        return evaluation.conditions or there
 
     def seed_of(self, source: str) -> int:
         """The seed that draws the data source: its own, or the recipe's."""

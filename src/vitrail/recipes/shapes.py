@@ -93,6 +93,8 @@ def _described(model: Model) -> tuple[Any, Any]:
     """The configuration of a model and the class that is built from it."""
     from vitrail.models import VitrailConfig, VitrailForConditionalGeneration
 
+    if is_text_alone(model):
+        return _text_alone(model)
     if model.path is None:
         return _config_of(model, VitrailConfig), VitrailForConditionalGeneration
     from vitrail.models.families.table import family_of
@@ -102,6 +104,20 @@ def _described(model: Model) -> tuple[Any, Any]:
     if family_of(config).kind in ("multimodal", "language"):
         return config, model_class(config)
     return config, _encoder_class(config)
+
+
+def is_text_alone(model: Model) -> bool:
+    """Whether the model is a language model from a configuration, without a tower."""
+    return model.language is not None and model.tower is None
+
+
+def _text_alone(model: Model) -> tuple[Any, Any]:
+    from vitrail.models.loading import model_class
+    from vitrail.recipes.languages import config_of, tokenizer_of
+
+    assert model.language is not None
+    config = config_of(model.language, tokenizer_of(model.language))
+    return config, model_class(config)
 
 
 def _encoder_class(config: Any) -> Any:
@@ -143,6 +159,14 @@ def _encoder(model: Model, family: Family, config: Any) -> tuple[ChatEncoder | N
     from vitrail.models.folders import load_processor
     from vitrail.recipes.image_settings import apply
 
+    if is_text_alone(model):
+        from vitrail.models.folders import ProcessorParts
+        from vitrail.recipes.languages import tokenizer_of
+
+        assert model.language is not None
+        return encoder_of(
+            family, ProcessorParts(tokenizer_of(model.language)), config
+        ), "the model takes no pictures"
     if model.path is None or family.kind not in ("multimodal", "language"):
         return None, ""
     source = source_of(model.path)
@@ -204,6 +228,8 @@ class _Nameless:
 def _config_of(model: Model, kind: Any) -> Any:
     from transformers import AutoConfig
 
+    from vitrail.recipes.languages import text_config_of
+
     if model.testbed in ("nano", "nano_pretrained"):
         # Less than two million parameters: built in a moment.
         tiny = import_module(f"vitrail.models.testbeds.{model.testbed}")
@@ -228,7 +254,7 @@ def _config_of(model: Model, kind: Any) -> Any:
             tower["base"] = {"name": base} if isinstance(base, str) else dict(base)
         inner = tower["base"] if tower["name"] == "s2" else tower
         inner["vision_config"] = getattr(vision, "vision_config", vision).to_dict()
-    text_config = AutoConfig.from_pretrained(model.language.name)
+    text_config = text_config_of(model.language)
     return kind(tower=tower, connector=connector_of(model), text_config=text_config, image_token_id=0)
 
 

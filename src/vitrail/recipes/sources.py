@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from vitrail.recipes.schema import File, Recipe, Scenes
+from vitrail.recipes.mixing import open_mixture
+from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 
 Use = Literal["conversations", "questions"]
 
@@ -15,9 +16,28 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
     ValueError names the field ``data.<name>`` where a file or a suite is at fault.
     """
     data = recipe.data[name]
+    if isinstance(data, Mixture):
+        return open_mixture(recipe, name, lambda leaf: open_data(recipe, leaf, use))
     if isinstance(data, Scenes):
         return _scenes(data, recipe.seed_of(name), use, name)
+    if isinstance(data, Puzzle):
+        return _puzzle(data, recipe.seed_of(name), use, name)
+    if isinstance(data, SceneTexts):
+        return _scene_texts(data, recipe.seed_of(name), name)
     return _file(data, name)
+
+
+def _puzzle(data: Puzzle, seed: int, use: Use, name: str) -> Any:
+    from vitrail.data.puzzles.addition import Addition
+    from vitrail.data.puzzles.lego import Lego
+
+    shared: dict[str, Any] = {"fold": data.fold, "seed": seed, "asked": use == "questions"}
+    try:
+        if data.task == "lego":
+            return Lego(data.skill, data.n, variables=data.size or 5, **shared)
+        return Addition(data.skill, data.n, digits=data.size or 3, **shared)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
 
 
 def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
@@ -28,8 +48,27 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["kinds"] = data.kinds
     if data.turns is not None and use == "conversations":
         options["turns"] = data.turns
+    if data.length is not None:
+        options["length"] = data.length
+    methods: dict[str, str] = {
+        "scenes": use,
+        "sequences": f"sequence_{use}",
+        "told_sequences": "told_sequences",
+    }
+    if data.form == "told_sequences" and use == "questions":
+        raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
     try:
-        return getattr(suite(data.suite), use)(**options)
+        return getattr(suite(data.suite), methods[data.form])(**options)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _scene_texts(data: SceneTexts, seed: int, name: str) -> Any:
+    from vitrail.data.scenes import suite
+    from vitrail.data.scenes.texts import SceneTexts as Texts
+
+    try:
+        return Texts(suite(data.suite), data.fold, seed, data.n, data.names, data.turns, data.kinds)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

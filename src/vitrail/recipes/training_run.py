@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.sources import set_aside_of
 from vitrail.recipes import assembly
 from vitrail.recipes.datasets import EncodedRecords
+from vitrail.recipes.going_on import GoingOn
+from vitrail.recipes.mixing import MixedRecords, is_mixture
+from vitrail.recipes.objectives import build_objective, wants_preferences
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.teachers import check_teachers, train_teachers
 from vitrail.storage.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -35,20 +39,34 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
     stage trains a part that the model does not have, or if adapters would be of no use.
     """
     from vitrail.models.loading import load
+    from vitrail.training import trunks
 
     if is_trained(run):
         return load(run.model_path)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
     _check_parts(recipe, bundle)
+    check_teachers(recipe, bundle)
     if tower_stays(recipe) and takes_features(bundle):
         use_features(bundle)
     types = {id(parameter): parameter.dtype for parameter in bundle.model.parameters()}
-    datasets: dict[str, EncodedRecords] = {}
+    datasets: dict[str, Any] = {}
+
+    def encoded(name: str) -> Any:
+        if name not in datasets:
+            mixed = is_mixture(recipe.data[name])
+            datasets[name] = (
+                MixedRecords(recipe, name, encoded) if mixed else _encoded(recipe, name, bundle, progress)
+            )
+            if mixed:
+                progress.note(datasets[name].mixing.text())
+        return datasets[name]
+
     for stage in recipe.stages:
-        if stage.data not in datasets:
-            datasets[stage.data] = _encoded(recipe, stage.data, bundle, progress)
-        _train(bundle, datasets[stage.data], stage, run.stage(stage.name), recipe.seed, progress, device)
+        going_on = GoingOn.of(recipe, stage, run, bundle, encoded)
+        _train(recipe, bundle, encoded(stage.data), stage, run.stage(stage.name), progress, device, going_on)
     _finish(recipe, bundle, types, run, progress)
+    for stage in recipe.stages:
+        trunks.forget(run.stage(stage.name))
     return bundle
 
 
@@ -153,12 +171,26 @@ def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> E
     progress.note(f"{name}: reading {len(source):,} records")
     if set_aside_of(source).rows:
         progress.note(f"{name}: {set_aside_of(source).sentence()}")
+    from vitrail.inference.inputs import context_length
+
     report = _every_few_seconds(progress, name)
     if bundle.family.kind == "dual encoder":
         from vitrail.recipes.dual_encoders import PairRecords
 
         on_error = data.on_error if isinstance(data, File) else "raise"
         records: Any = PairRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
+    elif any(wants_preferences(stage) for stage in recipe.stages if stage.data == name):
+        from vitrail.recipes.preferences import PreferenceRecords
+
+        on_error = data.on_error if isinstance(data, File) else "raise"
+        longest = data.max_length if isinstance(data, File) else None
+        records = PreferenceRecords(
+            source,
+            bundle.encoder,
+            on_error,  # type: ignore[arg-type]
+            report,
+            max_length=longest or context_length(bundle.model),
+        )
     elif isinstance(data, File):
         records = EncodedRecords(
             source,
@@ -167,9 +199,12 @@ def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> E
             report,
             too_long=data.too_long,
             max_length=data.max_length,
+            context=context_length(bundle.model),
         )
     else:
-        records = EncodedRecords(source, bundle.encoder, progress=report)
+        records = EncodedRecords(
+            source, bundle.encoder, progress=report, context=context_length(bundle.model)
+        )
     note = f"{name}: {len(records):,} records, {sum(records.lengths):,} tokens"
     if records.sentence():
         note += f"; {records.sentence()}"
@@ -179,15 +214,26 @@ def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> E
 
 
 def _train(
+    recipe: Recipe,
     bundle: Bundle,
     records: EncodedRecords,
     stage: StageConfig,
     folder: Path,
-    seed: int,
     progress: Progress,
     device: str,
+    going_on: GoingOn,
 ) -> None:
     from vitrail.training.trainer import train_stage
+
+    objective, collator = build_objective(stage, bundle, recipe), bundle.collator("right")
+    if wants_preferences(stage):
+        from vitrail.models.preferences import PreferenceCollator
+
+        collator = PreferenceCollator.of(collator)
+    if not (folder / "done.json").exists():
+        train_teachers(recipe, stage, progress)
+        for slot, teacher in enumerate(objective.teachers()):
+            teacher.feed(collator, slot)
 
     stage, asked = stage.fitted(len(records), int(os.environ.get("WORLD_SIZE", "1"))), stage
     if stage != asked:
@@ -198,32 +244,20 @@ def _train(
     result = train_stage(
         bundle.model,
         records,  # type: ignore[arg-type]
-        bundle.collator("right"),
-        build_objective(stage, bundle),
+        collator,
+        objective,
         stage,
         folder,
         progress=progress,
-        seed=seed,
+        seed=recipe.seed,
         fingerprint=records.fingerprint,
         device=device,
+        trunk=going_on.trunk,
+        keeps_state=going_on.keeps_state,
+        companions=going_on.companions,
     )
     said = "was finished already" if result.already_done else f"done in {result.seconds:.0f} s"
     progress.note(f"{stage.name}: {said}, {result.steps:,} steps, loss {result.loss:.4f}")
-
-
-def build_objective(stage: StageConfig, bundle: Bundle) -> Any:
-    """The stage's objective, given by keyword whatever of the bundle its constructor asks for."""
-    from vitrail import registry
-
-    component = registry.get("objective", stage.objective.name)
-    offered = {
-        "bundle": bundle,
-        "model": bundle.model,
-        "tokenizer": bundle.tokenizer,
-        "encoder": bundle.encoder,
-    }
-    asked = inspect.signature(component.__init__).parameters
-    return stage.objective.build(**{name: part for name, part in offered.items() if name in asked})
 
 
 def stage_results(recipe: Recipe, run: RunFolder) -> dict[str, dict[str, Any]]:

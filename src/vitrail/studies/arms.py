@@ -22,7 +22,8 @@ class Arm:
     """One side: a plain recipe, and what is tuned beside the learning rate.
 
     ``grid`` maps dotted fields of the recipe to the values that are tried. ``probe`` is ``"module:function"``, called
-    with (run folder, trained bundle) when a cell has finished; the numbers that it returns by name go into the result.
+    with (run folder, trained bundle) when a cell has finished, or ``"module:function@stage"``, called with the model as
+    that stage left it; the numbers that it returns by name go into the result.
     """
 
     name: str
@@ -116,3 +117,25 @@ def require_equal_budgets(arms: Sequence[Arm]) -> None:
             f"arms have different budgets: {part} of stage {stage!r} is {own[stage][part]!r} for {arm.name} and "
             f"{wanted[stage][part]!r} for {first.name}; make them equal"
         )
+
+
+def require_alike(arms: Sequence[Arm], stages: Sequence[str]) -> None:
+    """ValueError if two arms differ in one of ``stages`` or its data: which, where, and how."""
+    for name in stages:
+        first = _stage(arms[0], name)
+        for arm in arms[1:]:
+            own = _stage(arm, name)
+            part = next((part for part in first if own.get(part) != first[part]), None)
+            if part is not None:
+                raise ValueError(
+                    f"{part} of stage {name!r} is {own.get(part)!r} for {arm.name} and {first[part]!r} for "
+                    f"{arms[0].name}; this stage has to be the same for all arms"
+                )
+
+
+def _stage(arm: Arm, name: str) -> dict[str, Any]:
+    recipe = plain(load(arm.recipe))
+    found = next((stage for stage in recipe["stages"] if stage["name"] == name), None)
+    if found is None:
+        raise ValueError(f"{arm.name} has no stage {name!r}, which has to be the same for all arms")
+    return {**found, "data": recipe["data"][found["data"]]}

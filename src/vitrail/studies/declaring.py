@@ -8,8 +8,8 @@ capability at scale cannot.
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,11 @@ from typing import Any, Literal
 from vitrail.registry import nearest
 from vitrail.statistics.verdicts import Kind
 from vitrail.studies.arms import Arm, changed
-from vitrail.studies.design import Cost, Design, Effect
+from vitrail.studies.design import Association, Cost, Design, Effect
 
 Testbed = Literal["nano", "small"]
-MOCK_RECORDS = 32
+MOCK_RECORDS = 16
+MOCK_QUESTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Study:
     """The claim of one paper put to the test.
 
     ``published``: the paper's figure, in words; ``shows``: what kind of thing a small testbed can show of it.
-    ``designs`` builds the design of a testbed; ``minutes`` says about how long each takes, on ``hardware``.
+    ``designs`` builds the design of a testbed; ``minutes`` says how long those took that were run, on ``hardware``.
     ``expected`` is the direction that the paper would have.
     """
 
@@ -39,13 +40,13 @@ class Study:
     delta: float
     shows: Literal["mechanism", "efficiency", "capability"]
     expected: str
-    designs: Mapping[str, Callable[[], Design]]
+    designs: Mapping[str, Callable[[], Design | Association]]
     minutes: Mapping[str, float]
     hardware: str = "two CPU cores"
     cost: Cost | None = None
     effect: Effect | None = field(default=None, compare=False)
 
-    def design(self, testbed: str, mock: bool = False) -> Design:
+    def design(self, testbed: str, mock: bool = False) -> Design | Association:
         """The design for a testbed; ``mock``: everything once, in seconds, to see that it runs (no evidence).
 
         ValueError for a testbed that the study does not have.
@@ -55,26 +56,48 @@ class Study:
                 f"the study of {self.paper} has no testbed {testbed!r}; it has {', '.join(self.designs)}"
             )
         made = self.designs[testbed]()
+        if isinstance(made, Association):
+            made = replace(made, testbed=testbed, claim=self.claim, kind=self.kind, delta=self.delta)
+            return _mock_association(made) if mock else made
         made = replace(
             made, testbed=testbed, claim=self.claim, kind=self.kind, delta=self.delta, cost=self.cost
         )
         if self.effect is not None:
             made = replace(made, effect=self.effect)
-        if not mock:
-            return made
-        steps = {stage["name"]: 2 for stage in made.control.recipe["stages"]}
-        return replace(
-            made,
-            control=_few_records(made.control),
-            methods=tuple(_few_records(arm) for arm in made.methods),
-            context=tuple(_few_records(arm) for arm in made.context[:1]),
-            steps=steps,
-            questions=8,
-            trials=1,
-            pairs=0,
-            seeds=2,
-            mock=True,
-        )
+        return _mock_comparison(made) if mock else made
+
+
+def _mock_comparison(made: Design) -> Design:
+    """Control, methods and the first context arm once, two steps each."""
+    return replace(
+        made,
+        control=_few_records(made.control),
+        methods=tuple(_few_records(arm) for arm in made.methods),
+        context=tuple(_few_records(arm) for arm in made.context[:1]),
+        steps=_two_steps(made.arms),
+        questions=MOCK_QUESTIONS,
+        trials=1,
+        pairs=0,
+        seeds=1,
+        mock=True,
+    )
+
+
+def _mock_association(made: Association) -> Association:
+    """The first two points and the last one, and the first context arm, two steps each."""
+    return replace(
+        made,
+        points=tuple(_few_records(arm) for arm in (*made.points[:2], made.points[-1])),
+        context=tuple(_few_records(arm) for arm in made.context[:1]),
+        steps=_two_steps(made.arms),
+        questions=MOCK_QUESTIONS,
+        seeds=1,
+        mock=True,
+    )
+
+
+def _two_steps(arms: Iterable[Arm]) -> dict[str, int]:
+    return {stage["name"]: 2 for arm in arms for stage in arm.recipe["stages"]}
 
 
 def _few_records(arm: Arm) -> Arm:
@@ -85,20 +108,20 @@ def _few_records(arm: Arm) -> Arm:
 
 
 def studies() -> list[str]:
-    """The papers that have a study here."""
+    """The papers that have a study here: the modules that assign ``STUDY``, found without importing them."""
     import vitrail.studies as room
 
-    found = []
-    for module in pkgutil.iter_modules(room.__path__):
-        if module.name not in _ENGINE:
-            found.append(module.name)
+    places = [Path(place) for place in room.__path__]
+    found = [
+        file.stem
+        for place in places
+        for file in place.glob("*.py")
+        if _DECLARES.search(file.read_text("utf-8"))
+    ]
     return sorted(found)
 
 
-_ENGINE = {
-    "arms", "cells", "declaring", "design", "engine", "evidence", "execution", "house", "measuring", "outcome", "own",
-    "report", "setting_up", "spending", "tuning", "warm",
-}  # fmt: skip
+_DECLARES = re.compile(r"^STUDY\b.*=", re.MULTILINE)
 
 
 def study(name: str) -> Study:

@@ -1,156 +1,75 @@
-"""From a design to a verdict, in a folder, as often as it takes.
+"""A comparison, from its design to a verdict: lengths, tuning, an A/A run, pairs of seeds, context.
 
-::
-
-    fixed/rule.json     what was decided before anything ran; fixed/steps.json, tuning.json and seeds.json follow
-    cells/              the result of each finished cell
-    work/               cells under way
-    outcome.json        effect, interval, verdict, costs
-    report.html
-
-Killed at any moment and started again, it does what is left; what is finished is never run twice.
+Beside what every study writes (``running.py``): ``fixed/steps.json``, ``tuning.json`` and ``seeds.json``.
 """
 
 from __future__ import annotations
 
-import datetime
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vitrail.statistics.power import FEWEST, noise, power, seeds_needed
-from vitrail.storage import atomic
-from vitrail.storage.environment import describe
-from vitrail.storage.lock import FileLock
 from vitrail.studies import outcome, spending
 from vitrail.studies.arms import Arm
-from vitrail.studies.cells import Cell, Fixed, Store
-from vitrail.studies.design import Design
-from vitrail.studies.execution import run_cells
-from vitrail.studies.setting_up import TUNING_DRAW, TWIN, cell
+from vitrail.studies.cells import Cell
+from vitrail.studies.design import Association, Design
+from vitrail.studies.running import CONTEXT_SEEDS, Listener, Results, Running, Silent
+from vitrail.studies.setting_up import TUNING_DRAW, TWIN
 from vitrail.studies.tuning import Trial, Tuned, tune
 
-CONTEXT_SEEDS = 3
+__all__ = ["CONTEXT_SEEDS", "Comparison", "Listener", "Silent", "engine"]
 
 
-class Listener(Protocol):
-    """Is told how far a comparison is."""
+def engine(design: Design | Association, folder: Path, **how: Any) -> Running:
+    """What takes ``design`` to its outcome in ``folder``; ``how`` are the settings of :class:`Running`."""
+    if isinstance(design, Association):
+        from vitrail.studies.association import AssociationRun
 
-    def note(self, text: str) -> None:
-        """A line about what happens."""
-
-    def cells(self, phase: str, done: int, of: int, rows: Mapping[str, Sequence[float]]) -> None:
-        """A phase's cells: how many are done, and each arm's scores so far."""
-
-
-class Silent:
-    """Nobody listens."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def cells(self, phase: str, done: int, of: int, rows: Mapping[str, Sequence[float]]) -> None:
-        """Nothing."""
+        return AssociationRun(design, folder, **how)
+    return Comparison(design, folder, **how)
 
 
-class Comparison:
-    """One design in its folder.
+class Comparison(Running):
+    """Methods against a control, pair by pair of seeds."""
 
-    ``jobs`` cells at a time with ``threads`` threads each; ``inline`` runs them in this process. ``seconds``: a budget
-    of time for everything, cells of earlier starts included.
-    """
+    design: Design
 
-    def __init__(
-        self,
-        design: Design,
-        folder: Path,
-        *,
-        seconds: float | None = None,
-        jobs: int = 1,
-        threads: int | None = None,
-        device: str = "auto",
-        inline: bool = False,
-        listener: Listener | None = None,
-    ) -> None:
-        self.design, self.folder, self.seconds, self.jobs = design, Path(folder), seconds, jobs
-        self.how: dict[str, Any] = {"jobs": jobs, "threads": threads, "device": device, "inline": inline}
-        self.listener = listener if listener is not None else Silent()
-        self.store, self.fixed = Store(self.folder / "cells"), Fixed(self.folder / "fixed")
-        self.steps: dict[str, int] | None = None
-        self.questions, self.precision = design.questions, "auto"
-        self.seconds_a_cell: float | None = None
-        self.begun = time.monotonic()
-
-    def run(self) -> dict[str, Any]:
-        """The outcome, as it is in ``outcome.json``. ValueError for a folder that was begun under another rule."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", f"the comparison {self.folder}")
-        lock.acquire()
-        try:
-            return self._run()
-        finally:
-            lock.release()
-
-    def _run(self) -> dict[str, Any]:
-        design = self.design
-        self.fixed.fix("rule", design.fixed())
-        self.spent_before = self._spent()
-        self.listener.note(f"{design.name}: {design.rule.sentence()}")
+    def _found(self) -> dict[str, Any]:
         self._length()
         tuned = self._tuned()
         n, planned = self._seeds(tuned)
         control, methods = self._primary(tuned, n)
         context = self._context(tuned)
-        found = self._outcome(tuned, planned, control, methods, context)
-        atomic.write_json(self.folder / "outcome.json", found)
-        return found
+        return self._outcome(tuned, planned, control, methods, context)
 
-    # Time
+    def again(self, evidence: Mapping[str, Any]) -> dict[str, Any]:
+        """The first pair of seeds, the first method against the control.
 
-    def _spent(self) -> float:
-        import json
-
-        done = [json.loads(path.read_text(encoding="utf-8")) for path in self.store.folder.glob("*.json")]
-        return sum(one["seconds"] for one in done) / self.jobs
-
-    def _left(self) -> float | None:
-        if self.seconds is None:
-            return None
-        return self.seconds - self.spent_before - (time.monotonic() - self.begun)
-
-    def _until(self) -> float | None:
-        left = self._left()
-        return None if left is None else time.monotonic() + left
+        The pair's difference must lie within the spread of the evidence's pairs: mean ± 4 standard deviations, or 4
+        items.
+        """
+        self._take({"seconds_a_cell": None, **evidence["length"]})
+        tuned, first, draw = evidence["tuning"], evidence["contrasts"][0], 1
+        cells = [
+            self._cell(arm, "primary", draw=draw, seed=draw, factor=tuned[arm.name]["factor"],
+                       settings=tuned[arm.name]["settings"])
+            for arm in (self.design.control, self.design.methods[0])
+        ]  # fmt: skip
+        found = self._cells("verify", cells)
+        difference = found[1]["score"] - found[0]["score"]
+        mean = sum(first["differences"]) / len(first["differences"])
+        squares = sum((one - mean) ** 2 for one in first["differences"])
+        spread = (squares / max(1, len(first["differences"]) - 1)) ** 0.5
+        width = max(4 * spread, 4 / max(1, len(found[0]["values"])))
+        scores = {one["arm"]: {"again": one["score"], "evidence": _kept(evidence, one)} for one in found}
+        return {
+            "equal": all(pair["again"] == pair["evidence"] for pair in scores.values()),
+            "within": abs(difference - mean) <= width,
+            "scores": scores,
+        }
 
     # Phases
-
-    def _cells(self, phase: str, cells: Sequence[Cell], until: float | None = None) -> list[dict[str, Any]]:
-        rows: dict[str, list[float]] = {}
-        done = 0
-
-        def finished(one: Cell, result: Mapping[str, Any]) -> None:
-            nonlocal done
-            done += 1
-            rows.setdefault(one.arm, []).append(result["score"])
-            self.listener.cells(phase, done, len(cells), rows)
-
-        for one in cells:
-            known = self.store.get(one)
-            if known is not None:
-                finished(one, known)
-        how = dict(self.how)
-        return run_cells(cells, self.store, self.folder / "work", finished=finished, until=until, **how)
-
-    def _cell(self, arm: Arm, role: Any, **settings: Any) -> Cell:
-        return cell(
-            arm,
-            role,
-            evaluation=self.design.evaluation,
-            steps=self.steps,
-            precision=self.precision,
-            **{"questions": self.questions, **settings},
-        )
 
     def _compared(self) -> tuple[Arm, ...]:
         return (self.design.control, *self.design.methods)
@@ -159,12 +78,7 @@ class Comparison:
         """Steps, questions and precision: the design's own, or what the budget allows after a pilot of each arm."""
         design = self.design
         if design.steps is not None or self.seconds is None:
-            given = self.fixed.get("steps") or {
-                "steps": design.steps,
-                "questions": design.questions,
-                "precision": _precision(),
-            }
-            self._take(self.fixed.fix("steps", given))
+            self._given_length(design.steps)
             return
         arms = self._compared()
         stages = design.control.recipe["stages"]
@@ -187,10 +101,6 @@ class Comparison:
         self.listener.note(
             f"each cell: {said}, {self.questions} questions, about {self.seconds_a_cell:.0f} s"
         )
-
-    def _take(self, decided: Mapping[str, Any]) -> None:
-        self.steps, self.questions = decided["steps"], decided["questions"]
-        self.precision, self.seconds_a_cell = decided["precision"], decided.get("seconds_a_cell")
 
     def _asked(self) -> int:
         """How many questions the result's fold has."""
@@ -270,9 +180,7 @@ class Comparison:
             "power": power(n, sd, design.delta, design.rule.level) if sd else None,
         }
 
-    def _primary(
-        self, tuned: Mapping[str, Tuned], n: int
-    ) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    def _primary(self, tuned: Mapping[str, Tuned], n: int) -> tuple[Results, dict[str, Results]]:
         arms = self._compared()
         wanted = [self._run_of(arm, tuned, "primary", draw, draw) for draw in range(1, n + 1) for arm in arms]
         done = self._cells("seeds", wanted, self._until())
@@ -281,12 +189,12 @@ class Comparison:
         named = dict(zip([arm.name for arm in arms[1:]], results[1:], strict=True))
         return results[0], named
 
-    def _context(self, tuned: Mapping[str, Tuned]) -> dict[str, list[dict[str, Any]]]:
+    def _context(self, tuned: Mapping[str, Tuned]) -> dict[str, Results]:
         arms = self.design.context
-        draws = range(1, (1 if self.design.mock else CONTEXT_SEEDS) + 1)
+        draws = self._context_seeds()
         wanted = [self._run_of(arm, tuned, "context", draw, draw) for arm in arms for draw in draws]
         done = self._cells("context", wanted, self._until()) if wanted else []
-        found: dict[str, list[dict[str, Any]]] = {}
+        found: dict[str, Results] = {}
         for one in done:
             found.setdefault(one["arm"], []).append(one)
         return found
@@ -295,38 +203,25 @@ class Comparison:
         self,
         tuned: Mapping[str, Tuned],
         planned: Mapping[str, Any],
-        control: list[dict[str, Any]],
-        methods: Mapping[str, list[dict[str, Any]]],
-        context: Mapping[str, list[dict[str, Any]]],
+        control: Results,
+        methods: Mapping[str, Results],
+        context: Mapping[str, Results],
     ) -> dict[str, Any]:
         design = self.design
-        contrasts = [self._contrast(name, tuned, control, cells) for name, cells in methods.items()]
-        environment = describe()
         arms = {design.control.name: control, **methods, **context}
         return {
-            "name": design.name,
-            "testbed": design.testbed,
-            "claim": {"kind": design.kind, "text": design.claim},
-            "rule": design.rule.sentence(),
-            "delta": design.delta,
-            "contrasts": contrasts,
-            "arms": {name: outcome.summary(cells) for name, cells in arms.items() if cells},
-            "about": {arm.name: arm.about for arm in design.arms if arm.about},
+            **self._told(arms, (design.control,), {}),
+            "contrasts": [self._contrast(name, tuned, control, cells) for name, cells in methods.items()],
             "tuning": {name: one.as_json() for name, one in tuned.items()},
             "seeds": dict(planned),
-            "length": {"steps": self.steps, "questions": self.questions, "precision": self.precision},
-            "scope": _scope(design, control, environment),
-            "environment": environment,
-            "date": datetime.date.today().isoformat(),
-            "cells": [_short(one) for cells in arms.values() for one in cells],
         }
 
     def _contrast(
         self,
         name: str,
         tuned: Mapping[str, Tuned],
-        control: list[dict[str, Any]],
-        method: list[dict[str, Any]],
+        control: Results,
+        method: Results,
     ) -> dict[str, Any]:
         design = self.design
         if len(method) < FEWEST:
@@ -338,38 +233,7 @@ class Comparison:
         return outcome.contrast(design, name, control, method, edges)
 
 
-def _scope(
-    design: Design, control: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]
-) -> dict[str, Any]:
-    first: Mapping[str, Any] = control[0] if control else {}
-    return {
-        "parameters": first.get("parameters"),
-        "trained": first.get("trained"),
-        "samples": first.get("samples"),
-        "tokens": first.get("tokens"),
-        "questions": len(first.get("values", ())),
-        "data": _data_of(design),
-        "hardware": f"{environment['cpu']}, {', '.join(environment['devices']) or 'no accelerator'}",
-    }
-
-
-def _data_of(design: Design) -> list[str]:
-    """The suites and files that stages train on and that the deciding evaluation asks about."""
-    recipe = design.control.recipe
-    used = {stage["data"] for stage in recipe["stages"]}
-    used |= {one["data"] for one in recipe["evaluation"] if one["name"] == design.evaluation}
-    return sorted(
-        {recipe["data"][name].get("suite") or Path(recipe["data"][name]["path"]).name for name in used}
-    )
-
-
-def _short(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell as evidence keeps it: its score and costs, and the items where all cells share them."""
-    left_out = ("values", "ids", "clusters", "stages")
-    return {name: value for name, value in result.items() if name not in left_out}
-
-
-def _precision() -> str:
-    import torch
-
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+def _kept(evidence: Mapping[str, Any], result: Mapping[str, Any]) -> float:
+    """The score that evidence has of the same arm, draw and seed."""
+    same = ("arm", "draw", "seed")
+    return next(one["score"] for one in evidence["cells"] if all(one[name] == result[name] for name in same))

@@ -8,7 +8,12 @@ from typing import Any
 
 from vitrail.storage import atomic
 from vitrail.studies.declaring import Study, plain_claim
-from vitrail.studies.engine import Comparison
+from vitrail.studies.engine import engine
+
+
+def effect_unit(outcome: Mapping[str, Any]) -> str:
+    """What an outcome's effects are measured in: what its arms' scores are, unless it says otherwise."""
+    return str(outcome.get("unit") or next(iter(outcome["arms"].values()))["unit"])
 
 
 def as_evidence(made: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def as_evidence(made: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
         "interval": first["interval"],
         "delta": outcome["delta"],
         "n": first["n"],
-        "unit": next(iter(outcome["arms"].values()))["unit"],
+        "unit": effect_unit(outcome),
         "reason": first["why"],
         "claim_kind": made.kind,
         "scope": outcome["scope"],
@@ -33,6 +38,7 @@ def as_evidence(made: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
         "shows": made.shows,
         "rule": rest["rule"],
         "contrasts": rest["contrasts"],
+        **{name: rest[name] for name in ("indicators", "points") if name in rest},
         "arms": rest["arms"],
         "tuning": rest["tuning"],
         "seeds": rest["seeds"],
@@ -51,38 +57,14 @@ def write(made: Study, outcome: Mapping[str, Any], root: Path) -> Path:
 
 
 def verify(made: Study, evidence: Mapping[str, Any], folder: Path, **how: Any) -> dict[str, Any]:
-    """Run one pair of seeds again, as the evidence has it, in ``folder``.
+    """Run a part of the evidence again, in ``folder``: the first seed of two arms.
 
-    On a machine of the same fingerprint scores must be equal to the
-    last bit; elsewhere the pair's difference must lie within the spread of the evidence's pairs (mean ± 4 standard
-    deviations, or 4 items). Returns ``equal``, ``within``, ``same_machine`` and the scores.
+    On a machine of the same fingerprint figures must be equal to the last bit; elsewhere they must lie within what the
+    evidence's seeds spread over (see each engine's ``again``). Returns ``equal``, ``within``, ``same_machine`` and both
+    figures by name under ``scores``.
     """
     from vitrail.storage.environment import describe
 
-    design = made.design(evidence["testbed"])
-    comparison = Comparison(design, folder, **how)
-    comparison._take({"seconds_a_cell": None, **evidence["length"]})
-    tuned = evidence["tuning"]
-    first = evidence["contrasts"][0]
-    draw = 1
-    cells = [
-        comparison._cell(arm, "primary", draw=draw, seed=draw, factor=tuned[arm.name]["factor"],
-                         settings=tuned[arm.name]["settings"])
-        for arm in (design.control, design.methods[0])
-    ]  # fmt: skip
-    found = comparison._cells("verify", cells)
-    kept = {one["arm"]: one for one in evidence["cells"] if one["draw"] == draw and one["seed"] == draw}
+    found = engine(made.design(evidence["testbed"]), folder, **how).again(evidence)
     same_machine = describe()["fingerprint"] == evidence["environment"]["fingerprint"]
-    scores = {one["arm"]: (one["score"], kept[one["arm"]]["score"]) for one in found}
-    difference = found[1]["score"] - found[0]["score"]
-    mean = sum(first["differences"]) / len(first["differences"])
-    spread = (
-        sum((one - mean) ** 2 for one in first["differences"]) / max(1, len(first["differences"]) - 1)
-    ) ** 0.5
-    width = max(4 * spread, 4 / max(1, len(found[0]["values"])))
-    return {
-        "equal": all(again == before for again, before in scores.values()),
-        "within": abs(difference - mean) <= width,
-        "same_machine": same_machine,
-        "scores": {arm: {"again": again, "evidence": before} for arm, (again, before) in scores.items()},
-    }
+    return {**found, "same_machine": same_machine}

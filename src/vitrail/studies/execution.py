@@ -30,6 +30,7 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
     import torch
 
     from vitrail.recipes.loading import load
+    from vitrail.recipes.plan import plan
     from vitrail.recipes.run import run
     from vitrail.storage.environment import describe
     from vitrail.storage.lock import Locked
@@ -39,15 +40,18 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
     if threads is not None:
         torch.set_num_threads(threads)
     recipe = load(dict(cell.recipe))
-    begun = time.perf_counter()
+    begun, planned = time.perf_counter(), None
+    if not RunFolder(folder).plan_path.exists():
+        # Memory is measured, so that nobody reads what would be planned.
+        planned = plan(recipe, measure_speed=False, measure_memory=False)
     while True:
         try:
-            run(recipe, folder, device=device, report=False)
+            run(recipe, folder, device=device, report=False, planned=planned)
             break
         except Locked:  # a process of a killed study still writes it
             time.sleep(2.0)
     place = RunFolder(folder)
-    probed = _probe(cell.probe, place) if cell.probe is not None else {}
+    probed = _probe(cell.probe, place, device) if cell.probe is not None else {}
     environment = describe()
     result = {
         **measuring.measured(place, cell.evaluation),
@@ -62,13 +66,17 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
     return result
 
 
-def _probe(name: str, run: Any) -> dict[str, Any]:
+def _probe(name: str, run: Any, device: str) -> dict[str, Any]:
     import importlib
 
     from vitrail.models.loading import load
+    from vitrail.recipes.assembly import place
+    from vitrail.recipes.stage_model import model_after
 
-    module, _, function = name.partition(":")
-    found = getattr(importlib.import_module(module), function)(run, load(run.model_path))
+    module, _, rest = name.partition(":")
+    function, _, stage = rest.partition("@")
+    bundle = model_after(run, stage) if stage else load(run.model_path)
+    found = getattr(importlib.import_module(module), function)(run, place(bundle, device))
     return {key: float(value) for key, value in found.items()}
 
 
@@ -113,6 +121,8 @@ def run_cells(
             finished(cells[index], results[index])
 
     if inline:
+        from vitrail.studies import warm  # noqa: F401
+
         for index in waiting:
             if until is not None and time.monotonic() > until:
                 break

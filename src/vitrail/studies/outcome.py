@@ -156,7 +156,8 @@ def contrast(
 def too_few(done: int, wanted: int, mock: bool = False) -> Decision:
     """The time ended before there were pairs enough, or nothing else was meant."""
     if mock:
-        return not_testable(f"a mock runs {done} pairs of seeds of two steps each; it gives no verdict")
+        pairs = "pair" if done == 1 else "pairs"
+        return not_testable(f"a mock runs {done} {pairs} of seeds of two steps each; it gives no verdict")
     return not_testable(
         f"the time ended after {done} of {wanted} pairs of seeds; give more (--budget) and run it again: what has been "
         "done counts"

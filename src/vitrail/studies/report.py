@@ -35,6 +35,8 @@ def page_of(found: Mapping[str, Any]) -> Any:
     first = found["contrasts"][0]
     page = Page(title=found["name"], subtitle=f"{first['verdict']} · {found['testbed']} · {found['date']}")
     _verdicts(page, found)
+    if "points" in found:
+        _points(page, found)
     _arms(page, found)
     _tuning(page, found)
     _background(page, found)
@@ -55,30 +57,34 @@ def _verdicts(page: Any, found: Mapping[str, Any]) -> None:
         for one in found["contrasts"]
         if one["effect"] is not None
     ]
-    percent = _percent(found)
+    percent, first = _percent(found) and "unit" not in found, found["contrasts"][0]
+    unit = "points of accuracy" if percent else str(found.get("unit", "nats a token, gained"))
+    how = f"{first['method']} with {first['control']}, as claimed above zero"
     if rows:
         section.add(
             Effects(
-                f"effect against {found['contrasts'][0]['control']}, with its interval",
+                how if "points" in found else f"effect against {first['control']}, with its interval",
                 rows,
                 found["delta"],
                 scale=100 if percent else 1,
-                unit="points of accuracy" if percent else "nats a token, gained",
+                unit=unit,
             )
         )
     for one in found["contrasts"]:
-        section.add(Notice(_sentence(one), MARKS[one["verdict"]]))
+        section.add(Notice(sentence(one, "points" in found), MARKS[one["verdict"]]))
     section.add(Text(f"The rule, fixed before the run: {found['rule']}."))
     scope = "; ".join(f"{name}: {value}" for name, value in found["scope"].items() if value)
     section.add(Text(f"This holds for: {scope}."))
 
 
-def _sentence(one: Mapping[str, Any]) -> str:
-    parts = [f"{one['method']} against {one['control']}: {one['verdict']}"]
+def sentence(one: Mapping[str, Any], association: bool = False) -> str:
+    """A contrast in words: verdict, reason, harm, cost."""
+    parts = [f"{one['method']} {'with' if association else 'against'} {one['control']}: {one['verdict']}"]
     if one["why"]:
         parts.append(one["why"])
     if one["harm"]:
-        parts.append("the whole interval lies below zero: it is worse")
+        said = "it goes the other way" if association else "it is worse"
+        parts.append(f"the whole interval lies below zero: {said}")
     if one.get("cost"):
         cost = one["cost"]
         parts.append(
@@ -89,6 +95,39 @@ def _sentence(one: Mapping[str, Any]) -> str:
             f"with {one['n']} pairs an effect of {one['detectable']:.3g} would be found four times in five"
         )
     return "; ".join(parts) + "."
+
+
+def _points(page: Any, found: Mapping[str, Any]) -> None:
+    """Every arm by both figures, and the other figures that were held against the second."""
+    from vitrail.reporting import DataTable
+    from vitrail.reporting.scatter import Point, Scatter
+
+    first = found["contrasts"][0]
+    x, y, points = first["method"], first["control"], found["points"]
+    section = page.section("The arms", "Means over seeds, with the spread of the seeds.")
+    if points:
+        shown = [
+            Point(one["arm"], one[x], one[y], one["spread"][x] or 0.0, one["spread"][y] or 0.0)
+            for one in points
+        ]
+        section.add(Scatter(f"{x} and {y}", shown, x, y))
+        figures = [name for name in points[0] if name not in ("arm", "spread")]
+        rows = [(one["arm"], *(one[name] for name in figures)) for one in points]
+        section.add(DataTable(("arm", *figures), rows, caption="Means over seeds."))
+    if found["indicators"]:
+        rows = [
+            (one["name"], "falls" if one["sign"] < 0 else "rises",
+             *_figures(one), *_figures(one.get("x ahead")), one["why"])
+            for one in found["indicators"]
+        ]  # fmt: skip
+        columns = ("figure", "expected", "ρ × sign", "low", "high", f"{x} ahead by", "low", "high", "")
+        section.add(DataTable(columns, rows, caption=f"How closely each goes with {y}; context, no verdict."))
+
+
+def _figures(one: Mapping[str, Any] | None) -> tuple[Any, Any, Any]:
+    if one is None or one["effect"] is None:
+        return (None, None, None)
+    return (one["effect"], *one["interval"])
 
 
 def _arms(page: Any, found: Mapping[str, Any]) -> None:
@@ -112,6 +151,8 @@ def _arms(page: Any, found: Mapping[str, Any]) -> None:
             ],
         )
     )
+    if "points" in found:
+        return
     section.add(
         DataTable(
             ("pair", *(one["method"] for one in found["contrasts"])),

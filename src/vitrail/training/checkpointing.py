@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from vitrail.storage import atomic
 from vitrail.training import checkpoints
+from vitrail.training.companions import Companion
 from vitrail.training.joint import Joint
 from vitrail.training.metrics import Counters
 from vitrail.training.selection import Selection
@@ -31,6 +32,10 @@ class CheckpointingTrainer(transformers.Trainer):
     folder: Path
     counters: Counters
     last_saved: float = 0.0
+    trunk: Path | None = None
+    """The folder of the stage that this one continues."""
+    companions: Sequence[Companion] = ()
+    """What goes along with the stage and has a state of its own."""
 
     @property
     def joint(self) -> Joint:
@@ -68,6 +73,8 @@ class CheckpointingTrainer(transformers.Trainer):
                     checkpoints.save_tensors(place / "objective.safetensors", state)
                 atomic.write_json(place / "progress.json", asdict(self.counters))
                 self.state.save_to_json(str(place / "trainer_state.json"))
+                for companion in self.companions:
+                    companion.save(place)
             self._save_optimizer_and_scheduler(str(place))
             self._save_scaler(str(place))
             self._save_rng_state(str(place))

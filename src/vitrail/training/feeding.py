@@ -20,17 +20,23 @@ class Numbered(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> tuple[int, Any]:
+    def __getitem__(self, index: Any) -> Any:
+        """A record with its number; for a tuple of numbers, as packed rows are, a list of such pairs."""
+        if isinstance(index, tuple):
+            return [(number, self.records[number]) for number in index]
         return index, self.records[index]
 
 
 class NamingCollator:
-    """A collator over numbered records; the batch lists their ids, or numbers where they have none."""
+    """A collator over numbered records, or rows of them; the batch lists their ids, or numbers where they have none."""
 
     def __init__(self, collator: Callable[[Sequence[Any]], dict[str, Any]]) -> None:
         self.collator = collator
 
-    def __call__(self, numbered: Sequence[tuple[int, Any]]) -> dict[str, Any]:
+    def __call__(self, numbered: Sequence[Any]) -> dict[str, Any]:
         """The collator's batch and :data:`RECORDS`."""
-        names = [getattr(record, "id", None) or f"#{index}" for index, record in numbered]
-        return {**self.collator([record for _, record in numbered]), RECORDS: names}
+        rows = [entry if isinstance(entry, list) else [entry] for entry in numbered]
+        names = [getattr(record, "id", None) or f"#{index}" for row in rows for index, record in row]
+        packed = bool(numbered) and isinstance(numbered[0], list)
+        records = [[record for _, record in row] for row in rows]
+        return {**self.collator(records if packed else [row[0] for row in records]), RECORDS: names}

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vitrail.objectives.isolation import isolated
 from vitrail.objectives.objective import Batch, Loss, Objective
 from vitrail.training.mixed import Pictures, every_part
 
@@ -33,11 +34,12 @@ class Joint(nn.Module):
         return getattr(self.model, "config", None)
 
     def forward(self, batch: Batch) -> Loss:
-        """Sums and counts of a micro-batch."""
-        if not self.training:
-            return self.objective(self.model, batch)
-        with every_part(self.model, batch, lambda: self._example):
-            return self.objective(self.model, batch)
+        """Sums and counts of a micro-batch; records that share a row do not see each other."""
+        with isolated(self.model, batch):
+            if not self.training:
+                return self.objective(self.model, batch)
+            with every_part(self.model, batch, lambda: self._example):
+                return self.objective(self.model, batch)
 
     @cached_property
     def _example(self) -> Pictures:

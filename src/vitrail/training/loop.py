@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
@@ -25,13 +24,17 @@ from torch.utils.data import DataLoader
 
 from vitrail.objectives.objective import Loss
 from vitrail.storage.log import JsonlLog
-from vitrail.training import checkpoints, measuring, planning
+from vitrail.training import checkpoints, measuring, planning, trunks
 from vitrail.training.checkpointing import CheckpointingTrainer
 from vitrail.training.feeding import RECORDS, NamingCollator, Numbered
+from vitrail.training.following import Follower, RoundsLoader
 from vitrail.training.joint import Joint
 from vitrail.training.measuring import StepTime
 from vitrail.training.metrics import Counters, Tally
+from vitrail.training.mixed_steps import mixed_rows, mixed_steps, mixing_of
 from vitrail.training.optimiser import make_optimizer, make_schedule, parameter_groups
+from vitrail.training.packed_batches import packed_collator
+from vitrail.training.packing import Row, fewest_rows, packed_steps
 from vitrail.training.progress import Meter, Progress
 from vitrail.training.sampling import BatchSampler
 from vitrail.training.selection import Selection
@@ -64,6 +67,7 @@ class StageTrainer(CheckpointingTrainer):
         self.config, self.data_seed, self.selection, self.folder = config, seed, selection, folder
         self.lengths, self.progress = lengths, progress
         self.counters, self.tally = Counters(), Tally()
+        collator = collator if config.packing is None else packed_collator(collator)
         self.records, self.collate = Numbered(dataset), NamingCollator(collator)
         self.log_file = JsonlLog(folder / "metrics.jsonl", sync_every=1000)
         self.rates: dict[str, float] = {}
@@ -81,6 +85,8 @@ class StageTrainer(CheckpointingTrainer):
         step = self.counters.step
         if self.is_world_process_zero():
             self.log_file.truncate_after(lambda row: row["step"] <= step)
+        for companion in self.companions:
+            companion.begin(self, checkpoint)
         self.meter = Meter(self.args.max_steps, step, self.counters.samples, self.counters.tokens)
         self.clock = self.last_saved = time.monotonic()
 
@@ -98,13 +104,40 @@ class StageTrainer(CheckpointingTrainer):
             lengths=self.lengths,
             rank=self.args.process_index,
             world=self.args.world_size,
+            order=self._order(),
         )
+
+    def _order(self) -> Callable[[int], Iterator[Any]] | None:
+        """Steps other than the usual ones: of packed rows, or of a mixture."""
+        if self.config.packing is not None:
+            return self._packed
+        mixing = mixing_of(self.records.records)
+        if mixing is None:
+            return None
+        if mixing.rule.follows and not any(isinstance(one, Follower) for one in self.companions):
+            raise ValueError("a mixture that follows losses needs a Follower among the stage's companions")
+        by_length = self.config.length_batches
+        return lambda size: mixed_steps(mixing, size, self.data_seed, by_length)
+
+    def _packed(self, size: int) -> Iterator[list[Row]]:
+        assert self.config.packing is not None and self.lengths is not None
+        if (mixing := mixing_of(self.records.records)) is not None:
+            return mixed_rows(mixing, size, self.data_seed, self.config.packing)
+        return packed_steps(self.lengths, size, self.data_seed, self.config.packing)
 
     def get_train_dataloader(self) -> DataLoader:
         """The whole stage as one pass over micro-batches."""
+        followers = [one for one in self.companions if isinstance(one, Follower)]
+        if followers:
+            self.args.ignore_data_skip = True  # the rounds begin behind the steps already made
+            return RoundsLoader(self, followers[0])  # type: ignore[return-value]
+        return self.loader(self.sampler)
+
+    def loader(self, batches: Any) -> DataLoader:
+        """Micro-batches as they are fed; ``batches`` are the numbers of their records."""
         return DataLoader(
             self.records,
-            batch_sampler=self.sampler,
+            batch_sampler=batches,
             collate_fn=self.collate,
             num_workers=self.args.dataloader_num_workers,
             generator=torch.Generator().manual_seed(self.data_seed),
@@ -116,6 +149,7 @@ class StageTrainer(CheckpointingTrainer):
     ) -> tuple[list[Any], int | None]:
         """The micro-batches of an optimiser step; the units of each term are counted over all of them."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        self.joint.objective.at(self.state.global_step + 1, self.args.max_steps)
         self._open_step(batches)
         return batches, max(sum(self.tally.totals.values()), 1)
 
@@ -194,11 +228,14 @@ class StageTrainer(CheckpointingTrainer):
         tally, counters = self.tally, self.counters
         world = self.args.world_size
         means = {term: tally.mean(term, self._summed(value), world) for term, value in tally.sums.items()}
-        seen = self._over_processes({"samples": len(tally.records), "tokens": tally.tokens})
+        seen = self._over_processes(
+            {"samples": len(tally.records), "tokens": tally.tokens, "places": tally.places}
+        )
         now = time.monotonic()
         counters.step = self.state.global_step
         counters.samples += seen["samples"]
         counters.tokens += seen["tokens"]
+        counters.places += seen["places"]
         counters.seconds = round(counters.seconds + now - self.clock, 4)
         self.clock = now
         norm = logs.get("grad_norm")
@@ -211,6 +248,7 @@ class StageTrainer(CheckpointingTrainer):
             "grad_norm": None if norm is None else float(norm),
             "samples": counters.samples,
             "tokens": counters.tokens,
+            "places": counters.places,
             "seconds": counters.seconds,
         }
 
@@ -240,21 +278,31 @@ class StageTrainer(CheckpointingTrainer):
         if self.lr_scheduler is None:
             self.lr_scheduler = make_schedule(optimizer or self.optimizer, self.config, num_training_steps)
             self._created_lr_scheduler = True
+            if (
+                self.trunk is not None
+            ):  # a checkpoint that is resumed from is read after this, and overrides it
+                trunks.go_on(self, self.trunk)
         return self.lr_scheduler
 
     # Measuring
 
     def step_time(self) -> StepTime:
         """Run a few steps for real (data, forward, backward, optimiser) and put everything back."""
-        size = self.sampler.size
-        steps = planning.batches_to_time(len(self.records), size, self.data_seed, self.lengths)
+        steps = self._steps_to_time()
         seconds = measuring.SHARE * 60 * (self.config.max_minutes or math.inf)
         with planning.putting_back(self.joint):
             optimizer = self._fresh_optimizer()
             self.joint.train()
             return measuring.measure(lambda step: self._try(step, optimizer), steps, seconds, self.agreed)
 
-    def _try(self, step: np.ndarray, optimizer: torch.optim.Optimizer) -> None:
+    def _steps_to_time(self) -> Sequence[Any]:
+        size, packing = self.sampler.size, self.config.packing
+        if packing is None:
+            return planning.batches_to_time(len(self.records), size, self.data_seed, self.lengths)
+        assert self.lengths is not None
+        return planning.rows_to_time(self._packed(size), fewest_rows(self.lengths, packing), self.lengths)
+
+    def _try(self, step: Sequence[Any], optimizer: torch.optim.Optimizer) -> None:
         batches = [self.collate([self.records[index] for index in part]) for part in self.sampler.split(step)]
         self._open_step(batches)
         for batch in batches:
@@ -282,6 +330,9 @@ class _EachStep(transformers.TrainerCallback):
         return control
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Set ``should_save``."""
+        """Let companions see the step, and set ``should_save``."""
+        step = self.trainer.state.global_step
+        for companion in self.trainer.companions:
+            companion.after_step(self.trainer, step, step >= self.trainer.args.max_steps)
         control.should_save = self.trainer.save_now()
         return control

@@ -1,8 +1,8 @@
 """What a step leaves behind: its row in ``metrics.jsonl``.
 
 A row holds ``step``, ``loss``, ``terms``, ``learning_rate`` (and ``learning_rates`` where parts differ),
-``grad_norm``, and counted from the stage's beginning ``samples``, ``tokens`` and ``seconds``. Rows of a
-resumed stage equal those of one that was never killed, ``seconds`` aside.
+``grad_norm``, and counted from the stage's beginning ``samples``, ``tokens``, ``places`` (tokens and padding) and
+``seconds``. Rows of a resumed stage equal those of one that was never killed, ``seconds`` aside.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from vitrail.objectives.objective import Loss
 
 @dataclass
 class Counters:
-    """What a stage has seen: optimiser steps, records, tokens, and seconds spent."""
+    """What a stage has seen: optimiser steps, records, tokens, places (padding too), and seconds spent."""
 
     step: int = 0
     samples: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    places: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Counters:
@@ -46,6 +47,7 @@ class Tally:
         self.weights: dict[str, float] = {}
         self.records: list[str] = []
         self.tokens = 0
+        self.places = 0
 
     def add(self, loss: Loss, batch: Mapping[str, Any], records: list[str]) -> None:
         """Count a micro-batch in."""
@@ -57,6 +59,7 @@ class Tally:
             self.weights[term] = loss.weight(term)
         self.records += records
         self.tokens += _tokens(batch)
+        self.places += batch["input_ids"].numel() if "input_ids" in batch else 0
 
     def mean(self, term: str, summed: float, processes: int = 1) -> float:
         """The step's mean of a term whose sum over processes is ``summed``."""

@@ -53,8 +53,11 @@ def make_optimizer(
 
 
 def make_schedule(optimizer: Any, config: StageConfig, steps: int) -> Any:
-    """The learning-rate schedule over ``steps``, as transformers has it."""
+    """The learning-rate schedule over ``steps``: one of ours, or as transformers has it."""
     warm = config.warmup_steps(steps)
+    if (own := config.made_schedule) is not None:
+        return own.scheduler(optimizer, steps, warm, config.continues is not None)
+    name = str(config.schedule)
     options: dict[str, Any] = {}
     if config.schedule == "wsd":
         options["num_decay_steps"] = max(1, min(round((config.decay or WSD_DECAY) * steps), steps - warm))
@@ -62,7 +65,7 @@ def make_schedule(optimizer: Any, config: StageConfig, steps: int) -> Any:
     elif config.schedule == "cosine_with_min_lr":
         options["min_lr_rate"] = 0.1 if config.min_learning_rate is None else config.min_learning_rate
     return transformers.get_scheduler(
-        _SCHEDULES.get(config.schedule, config.schedule),
+        _SCHEDULES.get(name, name),
         optimizer,
         num_warmup_steps=warm,
         num_training_steps=steps,

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vitrail.storage import atomic
+from vitrail.training.packing import Row, epoch_rows, fill_of, padded_fill, rows_of_epochs
 from vitrail.training.sampling import step_batches
 from vitrail.training.stages import StageConfig
 
@@ -38,12 +39,16 @@ class StagePlan:
     ``steps`` optimiser steps of ``records_a_step`` (all processes), chosen ``by`` the budget that is
     shortest; ``seconds_a_step`` as measured at best, None where no time budget asked for it, and on average
     ``usual_seconds_a_step``. ``busy``: equal steps took more than 1.5 times their best.
+
+    ``fill``: real tokens of all tokens in the batches of the first epoch, the rest being padding; None where lengths
+    are not known. With packing ``rows`` are those of the first epoch, ``rows_a_step`` of an optimiser step (whose
+    records are then a mean), and ``fill_histogram`` counts rows by tenths of their length.
     """
 
     steps: int
     by: str
     records: int
-    records_a_step: int
+    records_a_step: float
     epochs: float
     seconds_a_step: float | None
     expected_seconds: float | None
@@ -57,6 +62,10 @@ class StagePlan:
     frozen_weights: str
     busy: bool = False
     usual_seconds_a_step: float | None = None
+    fill: float | None = None
+    rows: int | None = None
+    rows_a_step: int | None = None
+    fill_histogram: tuple[int, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write the plan, atomically."""
@@ -71,7 +80,8 @@ class StagePlan:
             return None
         try:
             values = json.loads(text)
-            return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+            found = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+            return cls(**found | {"fill_histogram": tuple(found.get("fill_histogram", ()))})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is no stage plan ({error!r}); remove the stage's folder to start again"
@@ -79,10 +89,15 @@ class StagePlan:
 
 
 def choose_steps(
-    config: StageConfig, records: int, processes: int, seconds_a_step: float | None, spent: float = 0.0
+    config: StageConfig,
+    records: int,
+    processes: int,
+    seconds_a_step: float | None,
+    spent: float = 0.0,
+    rows: float | None = None,
 ) -> tuple[int, str]:
     """The shortest of the budgets, in steps, and its name. ``spent``: seconds of the time budget already
-    gone.
+    gone. ``rows``: with packing, how many the wanted epochs have.
 
     ValueError if a time budget is too short for one step, or warm-up does not fit.
     """
@@ -91,7 +106,8 @@ def choose_steps(
     if config.max_steps is not None:
         limits["max_steps"] = config.max_steps
     if config.epochs is not None:
-        limits["epochs"] = max(1, math.ceil(config.epochs * records / size - 1e-9))
+        wanted = config.epochs * records if rows is None else rows
+        limits["epochs"] = max(1, math.ceil(wanted / size - 1e-9))
     if config.max_minutes is not None:
         assert seconds_a_step is not None
         left = 60 * config.max_minutes * (1 - RESERVE) - spent
@@ -102,7 +118,7 @@ def choose_steps(
                 f"{seconds_a_step:.2f} s and measuring took {spent:.1f} s; give more, or smaller batches"
             )
     by = min(limits, key=lambda name: limits[name])
-    config.warmup_steps(limits[by])
+    config.require_fits(limits[by])
     return limits[by], by
 
 
@@ -112,8 +128,49 @@ def batches_to_time(count: int, size: int, seed: int, lengths: Sequence[int] | N
     seen = list(islice(step_batches(count, size, seed, lengths), max(1, min(64, count // size))))
     if lengths is not None:
         seen.sort(key=lambda step: int(max(lengths[index] for index in step)))
+    return spread(seen)
+
+
+def spread(seen: Sequence[Any]) -> list[Any]:
+    """Of steps in rising order of cost the middle one, and :data:`TIMED_STEPS` spread over them."""
     places = [int((place + 0.5) * len(seen) / TIMED_STEPS) for place in range(TIMED_STEPS)]
     return [seen[len(seen) // 2], *(seen[place] for place in places)]
+
+
+def rows_to_time(steps: Iterator[list[Row]], rows: int, lengths: Sequence[int]) -> list[list[Row]]:
+    """The same of packed steps, of up to ``rows`` rows; a step costs what its longest row does."""
+    first = next(steps)
+    seen = [first, *islice(steps, max(0, min(64, rows // len(first)) - 1))]
+    seen.sort(key=lambda step: max(sum(lengths[number] for number in row) for row in step))
+    return spread(seen)
+
+
+def filling(
+    config: StageConfig, records: int, lengths: Sequence[int] | None, processes: int, seed: int
+) -> dict[str, Any]:
+    """What a plan says of how the data fills batches: ``records_a_step``, ``fill`` and, with packing, of its rows."""
+    size = config.records_a_step * processes
+    if lengths is None:
+        return {"records_a_step": size}
+    if config.packing is None:
+        steps = islice(step_batches(records, size, seed, lengths), max(1, records // size))
+        found = padded_fill(steps, lengths, config.accumulation, processes)
+        return {"records_a_step": size, "fill": round(found.share, 4)}
+    found = fill_of(epoch_rows(lengths, config.packing, seed, 0), lengths, config.packing)
+    return {
+        "records_a_step": round(found.records / found.rows * size, 2),
+        "fill": round(found.share, 4),
+        "rows": found.rows,
+        "rows_a_step": size,
+        "fill_histogram": found.histogram,
+    }
+
+
+def rows_wanted(config: StageConfig, lengths: Sequence[int] | None, seed: int) -> float | None:
+    """With packing, the rows of the epochs that are asked for; else None."""
+    if config.packing is None or config.epochs is None or lengths is None:
+        return None
+    return rows_of_epochs(lengths, config.packing, seed, config.epochs)
 
 
 @contextmanager

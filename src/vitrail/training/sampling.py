@@ -10,7 +10,7 @@ processes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class BatchSampler:
 
     ``steps`` optimiser steps of ``accumulation`` micro-batches, each with ``batch_size`` records for each of
     ``world`` processes, of which this is number ``rank``. Iterating is cheap: no record is read, so skipping
-    is.
+    is. ``order`` gives other steps than :func:`step_batches`, for the size of one (packed rows, for example).
     """
 
     def __init__(
@@ -83,27 +83,37 @@ class BatchSampler:
         lengths: Sequence[int] | None = None,
         rank: int = 0,
         world: int = 1,
+        order: Callable[[int], Iterator[Any]] | None = None,
     ) -> None:
         self.count, self.steps, self.seed, self.lengths = count, steps, seed, lengths
         self.batch_size, self.accumulation, self.rank, self.world = batch_size, accumulation, rank, world
+        self.order = order
         self.drop_last = False
 
     @property
     def size(self) -> int:
-        """Records of an optimiser step on all processes."""
+        """Records (or rows) of an optimiser step on all processes."""
         return self.batch_size * self.accumulation * self.world
 
     def __len__(self) -> int:
         return self.steps * self.accumulation
 
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = step_batches(self.count, self.size, self.seed, self.lengths)
-        for step in itertools.islice(batches, self.steps):
+    def optimiser_steps(self) -> Iterator[Any]:
+        """Endless: what each optimiser step takes, on all processes."""
+        if self.order is not None:
+            return self.order(self.size)
+        return step_batches(self.count, self.size, self.seed, self.lengths)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for step in itertools.islice(self.optimiser_steps(), self.steps):
             yield from self.split(step)
 
-    def split(self, step: np.ndarray) -> list[list[int]]:
+    def split(self, step: np.ndarray | Sequence[Any]) -> list[list[Any]]:
         """This process's micro-batches of a step."""
-        return [part[self.rank :: self.world].tolist() for part in step.reshape(self.accumulation, -1)]
+        entries = step.tolist() if isinstance(step, np.ndarray) else list(step)
+        share = len(entries) // self.accumulation
+        parts = [entries[begin : begin + share] for begin in range(0, len(entries), share)]
+        return [part[self.rank :: self.world] for part in parts]
 
 
 def lengths_of(dataset: Any) -> list[int]:

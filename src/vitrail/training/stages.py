@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail.settings.component import Component
+from vitrail.training.named_objectives import ObjectiveConfig, OneOrSeveral
+from vitrail.training.named_schedules import NamedSchedule, ScheduleConfig
+from vitrail.training.packing import Packing, fewest_rows
+from vitrail.training.probing import Probes
 from vitrail.training.selection import select_parameters
 
-__all__ = ["ObjectiveConfig", "Schedule", "StageConfig", "select_parameters"]
-
-Schedule = Literal["constant", "linear", "cosine", "cosine_with_min_lr", "inverse_sqrt", "wsd"]
+__all__ = ["ObjectiveConfig", "StageConfig", "select_parameters"]
 
 
-class ObjectiveConfig(Component):
-    """What a stage minimises."""
-
-    seam = "objective"
+def _as_packing(value: Any) -> Any:
+    return {"length": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _as_tuple(value: Any) -> Any:
@@ -28,23 +28,32 @@ def _as_tuple(value: Any) -> Any:
 class StageConfig(BaseModel):
     """What a stage does. At least one budget is given; of several the shortest holds.
 
+    ``objective``: one, by name or with its settings, or a list of several, each with a ``weight`` (default 1).
     ``trains``: parts by anatomy (``"connector"``, ``"language"``, ``"language.lora"``, ``"all"``).
     ``learning_rate``: one, or one for each of ``trains`` (and ``"objective"``). ``max_minutes`` becomes a
-    number of steps by measuring some, before the first. ``warmup``: steps, or a share of them if below 1.
+    number of steps by measuring some, before the first. ``schedule``: one of transformers' by name, or one of ours
+    with its settings (``{name: infinite, anneal: 0.1}``). ``warmup``: steps, or a share of them if below 1.
     ``decay``: the last share of the steps in which ``wsd`` falls. ``min_learning_rate``: where
-    ``cosine_with_min_lr`` ends, as a share. Batches hold ``batch_size`` records on each process,
-    ``accumulation`` of them make one optimiser step.
+    ``cosine_with_min_lr`` ends, as a share. ``continues`` names an earlier stage from whose end this one goes on:
+    weights, optimizer and, where the schedule is without an end, its place on the schedule; two stages that continue
+    the same one do not know of each other. ``probes`` measures losses on other data while the stage runs.
+    Batches hold ``batch_size`` records on each process,
+    ``accumulation`` of them make one optimiser step. ``packing`` (a number, or :class:`Packing`) lets records share
+    rows of so many tokens; ``batch_size`` then counts rows. ``gradient_checkpointing`` computes activations again in
+    the backward pass instead of keeping them: of all blocks, or of those of some parts by anatomy (``[language]``,
+    ``["language.layers[:12]", tower]``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
     data: str = Field(default="train", min_length=1)
-    objective: ObjectiveConfig = Field(default=cast(Any, "next_token"), validate_default=True)
+    objective: OneOrSeveral = Field(default=cast(Any, "next_token"), validate_default=True)
     trains: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
         default=("connector",), min_length=1
     )
     seed: int | None = Field(default=None, ge=0)
+    continues: str | None = Field(default=None, min_length=1)
 
     max_steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
@@ -52,10 +61,11 @@ class StageConfig(BaseModel):
     batch_size: int = Field(default=8, ge=1)
     accumulation: int = Field(default=1, ge=1)
     length_batches: bool = True
+    packing: Annotated[Packing | None, BeforeValidator(_as_packing)] = None
     workers: int = Field(default=0, ge=0)
 
     learning_rate: float | dict[str, float] = 1e-3
-    schedule: Schedule = "cosine"
+    schedule: NamedSchedule = "cosine"
     warmup: float = Field(default=0.03, ge=0)
     decay: float | None = Field(default=None, gt=0, le=1)
     min_learning_rate: float | None = Field(default=None, ge=0, lt=1)
@@ -66,11 +76,12 @@ class StageConfig(BaseModel):
     max_grad_norm: float | None = Field(default=1.0, gt=0)
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool | tuple[str, ...], BeforeValidator(_as_tuple)] = False
     checkpoint_steps: int | None = Field(default=None, ge=1)
     checkpoint_minutes: float | None = Field(default=2.0, gt=0)
     checkpoints_kept: int = Field(default=2, ge=1)
     report_to: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    probes: Probes | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> StageConfig:
@@ -79,7 +90,7 @@ class StageConfig(BaseModel):
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise ValueError(f"warmup={self.warmup} is neither a share below 1 nor a whole number of steps")
         if self.max_steps is not None:
-            self.warmup_steps(self.max_steps)
+            self.require_fits(self.max_steps)
         if self.decay is not None and self.schedule != "wsd":
             raise ValueError(
                 f"decay has no effect with schedule={self.schedule!r}; remove it, or choose 'wsd'"
@@ -89,7 +100,14 @@ class StageConfig(BaseModel):
                 f"min_learning_rate has no effect with schedule={self.schedule!r}; remove it, "
                 "or choose 'cosine_with_min_lr' or 'wsd'"
             )
+        if self.packing is not None and not self.length_batches:
+            raise ValueError("length_batches has no effect with packing; remove it")
+        if self.gradient_checkpointing == ():
+            raise ValueError("gradient_checkpointing names no part; give true, false, or parts by anatomy")
         self._check_rates()
+        for one in self.objectives:
+            if (check := getattr(one.component(), "check", None)) is not None:
+                check(one.config, self)
         return self
 
     def _check_rates(self) -> None:
@@ -108,8 +126,34 @@ class StageConfig(BaseModel):
                     f"learning_rate {wrong}; it needs one rate for each of trains: {list(self.trains)}"
                 )
 
+    @property
+    def made_schedule(self) -> Any:
+        """The schedule, where it is one of ours (:class:`~vitrail.training.schedules.curve.Schedule`); else None."""
+        return self.schedule.build() if isinstance(self.schedule, ScheduleConfig) else None
+
+    @property
+    def goes_on_with_schedule(self) -> bool:
+        """Whether its schedule is without an end, so that a stage that continues another one keeps its place on it."""
+        schedule = self.made_schedule
+        return schedule is not None and schedule.open_ended
+
+    def require_fits(self, steps: int) -> None:
+        """ValueError if warm-up, schedule or probes do not fit into a stage of ``steps``."""
+        warm = self.warmup_steps(steps)
+        if (schedule := self.made_schedule) is not None:
+            schedule.check(steps, warm, self.continues is not None)
+        if self.probes is not None and self.probes.every > steps:
+            raise ValueError(
+                f"probes.every={self.probes.every:g} is longer than the stage of {steps} steps; probe more often"
+            )
+
     def warmup_steps(self, steps: int) -> int:
-        """Warm-up in steps, in a stage of ``steps``. ValueError if it is as long as the stage."""
+        """Warm-up in steps, in a stage of ``steps``; none where it goes on with another stage's schedule.
+
+        ValueError if it is as long as the stage.
+        """
+        if self.continues is not None and self.goes_on_with_schedule:
+            return 0
         warm = int(self.warmup) if self.warmup >= 1 else math.ceil(self.warmup * steps)
         if self.warmup >= 1 and warm >= steps:
             raise ValueError(
@@ -118,16 +162,26 @@ class StageConfig(BaseModel):
         return min(warm, steps - 1)
 
     @property
+    def objectives(self) -> tuple[ObjectiveConfig, ...]:
+        """What the stage minimises, each with its ``factor``, whether it is one or several."""
+        return self.objective if isinstance(self.objective, tuple) else (self.objective,)
+
+    @property
     def records_a_step(self) -> int:
-        """Records of one optimiser step on one process."""
+        """Records of one optimiser step on one process; with packing, rows of records."""
         return self.batch_size * self.accumulation
 
-    def fitted(self, records: int, processes: int = 1) -> StageConfig:
+    def fitted(self, records: int, processes: int = 1, lengths: Sequence[int] | None = None) -> StageConfig:
         """The stage for data of so many ``records``, which may be fewer than one optimiser step takes.
 
         The step then takes what there is: first ``batch_size`` gets smaller, then ``accumulation``. Unchanged where the
-        data has enough, or not even one record a process.
+        data has enough, or not even one record a process. With packing ``lengths``, the records' tokens, say how many
+        rows there are; without them it is unchanged.
         """
+        if self.packing is not None:
+            if lengths is None:
+                return self
+            records = fewest_rows(lengths, self.packing)
         if processes * self.records_a_step <= records or records < processes:
             return self
         batch_size = min(self.batch_size, max(records // (self.accumulation * processes), 1))

@@ -24,14 +24,18 @@ import torch
 import transformers
 from torch import nn
 
-from vitrail.models.logits import unwrapped
 from vitrail.objectives.objective import Objective
 from vitrail.storage import atomic
-from vitrail.training import checkpoints, planning
+from vitrail.training import checkpoints, planning, trunks
+from vitrail.training.activations import checkpoint_activations
+from vitrail.training.companions import Companion
 from vitrail.training.joint import Joint
 from vitrail.training.loop import NonFiniteLoss, StageTrainer
 from vitrail.training.memory import keep_freed_memory
 from vitrail.training.mixed import example_of
+from vitrail.training.mixed_steps import mixing_of
+from vitrail.training.packed_batches import refuse_unpackable
+from vitrail.training.packing import Fill, check
 from vitrail.training.planning import StagePlan
 from vitrail.training.precision import Precision, choose
 from vitrail.training.processes import leave_in_order, refuse_sharding
@@ -45,7 +49,8 @@ __all__ = ["NonFiniteLoss", "StageResult", "train_stage"]
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage did. ``loss``: the last step's; ``seconds``: spent in steps, over all starts.
+    """What a stage did. ``loss``: the last step's; ``seconds``: spent in steps, over all starts. ``places``: tokens and
+    padding.
 
     ``resumed_from``: the step this start went on from (0: from the beginning); ``already_done``: nothing was
     run.
@@ -59,6 +64,7 @@ class StageResult:
     samples: int
     tokens: int
     seconds: float
+    places: int = 0
     resumed_from: int = 0
     already_done: bool = False
 
@@ -76,6 +82,9 @@ def train_stage(
     parts: Mapping[str, nn.Module] | None = None,
     fingerprint: str | None = None,
     device: str = "auto",
+    trunk: Path | None = None,
+    keeps_state: bool = False,
+    companions: Sequence[Companion] = (),
 ) -> StageResult:
     """Train ``model`` in place, or go on where a killed process left off.
 
@@ -83,7 +92,8 @@ def train_stage(
     are read; ``lengths`` of the whole, where it has them). ``collator``: a list of them → a batch. ``parts``:
     the anatomy (default: the model's). ``seed``: for order and dropout, unless the config has its own.
     ``fingerprint``: of the data; a folder begun with other data is refused. ``device``: ``"auto"`` or
-    ``"cpu"``.
+    ``"cpu"``. ``trunk``: the folder of the stage that the config ``continues``, finished and with ``keeps_state``,
+    which leaves what that takes. ``companions`` go along (:mod:`vitrail.training.companions`).
 
     ValueError for settings that cannot work; :class:`~vitrail.training.loop.NonFiniteLoss` where training
     diverges.
@@ -93,6 +103,8 @@ def train_stage(
     seed = config.seed if config.seed is not None else seed
     selection = select_parameters(model, config.trains, parts)
     joint = Joint(model, objective, lambda: example_of(collator))
+    if config.packing is not None:
+        refuse_unpackable(model, objective)
     first = _arguments(config, folder, seed, device, bfloat16=False)
     if first.world_size > 1:
         leave_in_order()
@@ -107,7 +119,11 @@ def train_stage(
     plan = StagePlan.read(folder / "plan.json")
     precision = _precision(plan, config, model, first)
     _prepare(model, selection, config)
+    if trunk is not None:
+        trunks.put_back(trunk, joint, selection)
     lengths = lengths_of(dataset) if config.length_batches else None
+    if config.packing is not None and lengths is not None:
+        check(lengths, config.packing, config.records_a_step * first.world_size)
     trainer = StageTrainer(
         joint,
         _arguments(config, folder, seed, device, bfloat16=precision.name == "bfloat16"),
@@ -120,8 +136,9 @@ def train_stage(
         folder=folder,
         progress=progress if first.process_index == 0 else QuietProgress(),
     )
+    trainer.trunk, trainer.companions = trunk, companions
     plan = _plan(trainer, plan, precision, selection)
-    return _run(trainer, plan, progress)
+    return _run(trainer, plan, progress, keeps_state)
 
 
 def _begin(folder: Path, config: StageConfig, seed: int, records: int, fingerprint: str | None) -> None:
@@ -223,17 +240,7 @@ def _prepare(model: nn.Module, selection: Selection, config: StageConfig) -> Non
             and parameter.is_floating_point()
         ):
             parameter.data = parameter.data.float()
-    if not config.gradient_checkpointing:
-        for module in model.modules():
-            if getattr(module, "gradient_checkpointing", False):  # left over from an earlier stage
-                module.gradient_checkpointing = False  # type: ignore[assignment]
-        return
-    inner: Any = unwrapped(model)
-    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):  # renamed in 5.2x
-        if hasattr(inner, name):
-            getattr(inner, name)()
-            return
-    raise ValueError(f"gradient_checkpointing: {type(inner).__name__} does not offer it; set it to false")
+    checkpoint_activations(model, config.gradient_checkpointing)
 
 
 def _plan(
@@ -255,18 +262,22 @@ def _plan(
         if step.busy:
             trainer.progress.note(step.note(config.name))
     seconds = None if step is None else step.best
-    records = len(trainer.records)
+    records, lengths, seed = len(trainer.records), trainer.lengths, trainer.data_seed
+    mixing = mixing_of(trainer.records.records)
+    epoch = records if mixing is None else mixing.records_an_epoch
+    filling = planning.filling(config, records, lengths, processes, seed)
+    rows = planning.rows_wanted(config, lengths, seed)
     steps, by = trainer.agreed(
-        planning.choose_steps(config, records, processes, seconds, trainer.agreed(time.monotonic() - begin))
+        planning.choose_steps(
+            config, epoch, processes, seconds, trainer.agreed(time.monotonic() - begin), rows
+        )
     )
-    size = config.records_a_step * processes
     own = sum(p.numel() for p in trainer.joint.objective.parameters())
     plan = StagePlan(
         steps=steps,
         by=by,
         records=records,
-        records_a_step=size,
-        epochs=round(steps * size / records, 4),
+        epochs=round(steps * filling["records_a_step"] / epoch, 4),
         seconds_a_step=None if seconds is None else round(seconds, 4),
         expected_seconds=None if seconds is None else round(seconds * steps, 1),
         precision=precision.name,
@@ -279,6 +290,7 @@ def _plan(
         frozen_weights=frozen,
         busy=step is not None and step.busy,
         usual_seconds_a_step=None if step is None else round(step.usual, 4),
+        **filling,
     )
     if trainer.is_world_process_zero():
         plan.write(trainer.folder / "plan.json")
@@ -307,7 +319,9 @@ def _check_resumed(trainer: StageTrainer, plan: StagePlan, frozen: str) -> None:
             )
 
 
-def _run(trainer: StageTrainer, plan: StagePlan, progress: Progress) -> StageResult:
+def _run(
+    trainer: StageTrainer, plan: StagePlan, progress: Progress, keeps_state: bool = False
+) -> StageResult:
     checkpoint, notes = checkpoints.newest(trainer.folder)
     trainer.begin(checkpoint)
     done = trainer.counters.step
@@ -322,23 +336,37 @@ def _run(trainer: StageTrainer, plan: StagePlan, progress: Progress) -> StageRes
             device=plan.device,
         )
     )
-    for note in [*notes, *_notes(trainer)]:
+    for note in [*notes, *_notes(trainer, plan)]:
         trainer.progress.note(note)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         trainer.progress.end(trainer.config.name)
         trainer.log_file.close()
+        for companion in trainer.companions:
+            companion.close()
+    if keeps_state:
+        trunks.keep(trainer)
     return _finish(trainer, plan, done)
 
 
-def _notes(trainer: StageTrainer) -> list[str]:
+def _notes(trainer: StageTrainer, plan: StagePlan) -> list[str]:
+    found = [] if trainer.config.packing is None else [_packed_note(trainer, plan)]
     if not trainer.joint.objective.decomposes and trainer.config.accumulation > 1:
-        return [
+        found.append(
             f"the objective does not decompose: with accumulation={trainer.config.accumulation} its loss is "
             "the mean over micro-batches, not that of one large batch"
-        ]
-    return []
+        )
+    return found
+
+
+def _packed_note(trainer: StageTrainer, plan: StagePlan) -> str:
+    """How full rows are."""
+    packing, rows = trainer.config.packing, plan.rows
+    assert packing is not None and rows is not None and plan.fill is not None
+    places = rows * packing.length
+    fill = Fill(rows, plan.records, round(plan.fill * places), places, tuple(plan.fill_histogram))
+    return fill.sentence(packing.length)
 
 
 def _finish(trainer: StageTrainer, plan: StagePlan, resumed_from: int) -> StageResult:

@@ -105,7 +105,7 @@ def test_what_is_no_file_of_chats(tmp_path):
     with pytest.raises(ValueError, match="not a Parquet file that can be read"):
         open_source(tmp_path / "a.parquet")
     with pytest.raises(RecordError, match="no known format"):
-        open_source(_foreign(tmp_path / "b.parquet", [{"text": "x"}]))
+        open_source(_foreign(tmp_path / "b.parquet", [{"words": "x"}]))
     with pytest.raises(ValueError, match="holds no rows"):
         open_source(_foreign(tmp_path / "c.parquet", [], pa.schema([("messages", pa.string())])))
     with pytest.raises(ValueError, match=r"record 0 is a document; .*write_jsonl"):

@@ -7,6 +7,7 @@ import torch
 from conftest import picture
 from vitrail.models.frozen import FrozenTower
 from vitrail.models.testbeds import nano
+from vitrail.models.towers.convolutional import ConvolutionalTower
 from vitrail.models.towers.efficientnet import EfficientNetLite
 from vitrail.models.towers.huggingface import HuggingFaceTower
 from vitrail.models.towers.s2 import S2Tower
@@ -50,6 +51,32 @@ def test_a_pooled_vector_is_the_mean_over_tiles():
     assert torch.allclose(found.pooled[:, 1280:], torch.stack(tiles).mean(0), atol=1e-4)
 
 
+def test_a_convolutional_tower_has_a_native_size_too():
+    """Its size stands in its configuration; tiles of a larger picture are what it sees alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = ConvolutionalTower(ConvolutionalTower.Config(image_size=32, channels=(8, 16), blocks=1)).eval()
+    tower = S2Tower.around(net, "convolutional").eval()
+    assert (tower.native, tower.image_size, tower.width, tower.grid(0, 0)) == (32, 64, 32, (8, 8))
+    x = pixels(64)
+    with torch.no_grad():
+        found = tower(x).tokens.reshape(2, 8, 8, 32)
+        corner = net(x[:, :, :32, :32]).tokens.reshape(2, 8, 8, 16)
+    pooled = corner.reshape(2, 4, 2, 4, 2, 16).mean((2, 4))
+    assert torch.allclose(found[:, :4, :4, 16:], pooled, atol=1e-5)
+
+
+def test_copies_of_one_scale_are_the_control_of_the_same_width(base):
+    """As wide as several scales, and nothing in it that one scale does not have."""
+    copies = S2Tower.around(base, "huggingface", scales=(1, 1)).eval()
+    scales = S2Tower.around(base, "huggingface", scales=(1, 2)).eval()
+    assert copies.width == scales.width and copies.grid(0, 0) == scales.grid(0, 0)
+    assert copies.image_size == 32 and copies.relative_flops == 2
+    x = pixels(32)
+    found = copies(x).tokens
+    assert torch.equal(found[:, :32], base(x).tokens) and torch.equal(found[:, 32:], base(x).tokens)
+
+
 def test_it_is_built_from_what_it_saves(base):
     tower = S2Tower.around(base, "huggingface", scales=(1, 3), picture="native")
     settings = tower.settings()
@@ -84,8 +111,8 @@ def test_a_frozen_tower_keeps_features_apart_by_scales(base, tmp_path):
 @pytest.mark.long
 def test_onnx_runtime_gives_the_same_for_each_set_of_scales(base, tmp_path):
     pictures = [(picture(seed, (70, 50)), None) for seed in range(3)]
-    for scales in ((1, 2), (1, 3)):
-        tower = S2Tower.around(base, "huggingface", scales=scales)
+    for scales, antialias in (((1, 2), False), ((1, 3), False), ((1, 2), True)):
+        tower = S2Tower.around(base, "huggingface", scales=scales, antialias=antialias)
         fast = FrozenTower(tower, runtime="onnx", cache=tmp_path / "onnx", dtype="float32")
         slow = FrozenTower(tower, runtime="torch", cache=tmp_path / "torch", dtype="float32")
         found, expected = (one(pictures)["vision_features"] for one in (fast, slow))

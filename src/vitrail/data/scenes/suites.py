@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -26,6 +27,7 @@ from vitrail.data.scenes.objects import Scene
 from vitrail.data.scenes.planner import Plan, Planner
 from vitrail.data.scenes.pool import Pool
 from vitrail.data.scenes.questions import Asker
+from vitrail.data.scenes.sequence_chats import SequenceConversations, SequenceQuestions
 from vitrail.data.scenes.videos import Clips
 from vitrail.data.scenes.wording import Wording
 from vitrail.data.sprites import SpriteLibrary, library
@@ -35,7 +37,11 @@ from vitrail.storage.atomic import write_text
 FOLDS = ("train", "development", "test")
 SPLITS = {"known": "train", "development": "development", "held-out": "test", "helpers": "helpers"}
 """What ``names`` may be, and the split of the suite's names that it stands for."""
-_BUILT_IN = {"nano-scenes-v1": "nano_scenes_v1.json", "scenes-v1": "scenes_v1.json"}
+_BUILT_IN = {
+    "nano-scenes-large-v1": "nano_scenes_large_v1.json",
+    "nano-scenes-v1": "nano_scenes_v1.json",
+    "scenes-v1": "scenes_v1.json",
+}
 
 
 TRAINING_MIX = {
@@ -61,6 +67,8 @@ class SuiteConfig(Frozen):
     most: int = Field(default=4, ge=1, le=5)
     """Things in a scene at most (scenes for counting hold up to one more)."""
     options: int = Field(default=4, ge=2, le=5)
+    sizes: tuple[float, float] | None = None
+    """The least and most of a thing's size as a fraction of ``side`` (default: by how many things there are)."""
     by_name: float = 0.7
     present: float = 0.5
     turns: tuple[int, int] = (3, 6)
@@ -71,6 +79,10 @@ class SuiteConfig(Frozen):
     """Names for ``helpers``, ``train``, ``development`` and ``test``."""
     colours: dict[str, str]
     """The colour word of each name that clearly has one."""
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, without ``sizes`` where a suite has none: files and fingerprints stay what they were."""
+        return self.model_dump(mode="json", exclude={"sizes"} if self.sizes is None else None)
 
 
 class SceneSuite:
@@ -115,7 +127,7 @@ class SceneSuite:
 
     def write(self, path: Path) -> None:
         """Write the suite's file; :func:`suite` reads it back by its path."""
-        plain = self.config.model_dump(mode="json")
+        plain = self.config.plain()
         write_text(path, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
     @property
@@ -131,7 +143,7 @@ class SceneSuite:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the configuration, drawings included."""
-        plain = json.dumps(self.config.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        plain = json.dumps(self.config.plain(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(plain.encode()).hexdigest()
 
     def names(self, names: str) -> tuple[str, ...]:
@@ -178,7 +190,8 @@ class SceneSuite:
     def planned(self, kind: str, names: str, draws: Draws) -> tuple[Plan, Scene]:
         """A scene laid out for a question of ``kind``."""
         plan = self.planner(names).plan(kind, draws)
-        return plan, compose(self.library, plan.spec, draws)
+        spec = plan.spec if self.config.sizes is None else replace(plan.spec, sizes=self.config.sizes)
+        return plan, compose(self.library, spec, draws)
 
     def conversations(
         self,
@@ -234,6 +247,45 @@ class SceneSuite:
     ) -> Clips:
         """A source of ``n`` videos of ``length`` frames with a track for each thing."""
         return Clips(self, fold, seed, n, names, length, fps)
+
+    def sequence_conversations(
+        self,
+        fold: str = "train",
+        seed: int = 0,
+        n: int = 2000,
+        names: str = "known",
+        length: int = 4,
+        turns: tuple[int, int] | None = None,
+        kinds: tuple[str, ...] | None = None,
+    ) -> SequenceConversations:
+        """A source of ``n`` chats about ``length`` frames: their order, how often, which way, and what is in them."""
+        return SequenceConversations(self, fold, seed, n, names, length, kinds, turns or self.config.turns)
+
+    def told_sequences(
+        self,
+        fold: str = "train",
+        seed: int = 0,
+        n: int = 2000,
+        names: str = "known",
+        length: int = 4,
+        turns: tuple[int, int] | None = None,
+        kinds: tuple[str, ...] | None = None,
+    ) -> SequenceConversations:
+        """:meth:`sequence_conversations` with frames in words instead of pictures."""
+        turns = turns or self.config.turns
+        return SequenceConversations(self, fold, seed, n, names, length, kinds, turns, told=True)
+
+    def sequence_questions(
+        self,
+        fold: str = "test",
+        names: str = "known",
+        seed: int = 0,
+        n: int = 200,
+        length: int = 4,
+        kinds: tuple[str, ...] | None = None,
+    ) -> SequenceQuestions:
+        """A source of ``n`` chats of ``length`` frames that end with a multiple-choice question, kinds in turn."""
+        return SequenceQuestions(self, fold, seed, n, names, length, kinds)
 
     def scene(
         self,

@@ -189,7 +189,7 @@ class S2Tower(Tower):
 
 def native_side(base: Tower, name: str) -> int:
     """The side in pixels of the pictures that a tower takes. ValueError for one without a square size and grid."""
-    side = getattr(base, "image_size", None)
+    side = getattr(base, "image_size", None) or getattr(base.config, "image_size", None)
     rows, cols = base.grid(0, 0) if isinstance(side, int) else (0, 1)
     if not isinstance(side, int) or rows != cols:
         raise ValueError(

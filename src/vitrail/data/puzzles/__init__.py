@@ -1,0 +1,1 @@
+"""Small tasks in text whose skills build on each other."""

@@ -1,0 +1,1 @@
+"""Learning-rate schedules that a stage names beside those of transformers."""
