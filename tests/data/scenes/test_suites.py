@@ -33,7 +33,7 @@ def test_the_file_is_frozen(scenes_v1):
     raw = resources.files("vitrail.data.scenes").joinpath("scenes_v1.json").read_bytes()
     assert hashlib.sha256(raw).hexdigest() == FILE
     assert scenes_v1.fingerprint == FINGERPRINT
-    assert suites() == ["nano-scenes-v1", "scenes-v1"]
+    assert suites() == ["nano-scenes-large-v1", "nano-scenes-v1", "scenes-v1"]
 
 
 @pytest.mark.parametrize("item", PIXELS_AND_TRUTH)
