@@ -11,6 +11,8 @@ from vitrail.data.scenes.planner import KINDS, NAMELESS
 
 # The suite is frozen: if one of these fails, the change belongs into a new suite.
 FILE = "292fa4c60e338dabf78a72c0d7486b51f1bfcfc18c61bb9178d312fa84562e64"
+LARGE_FILE = "2683726ea0c0265e01940f8c650c4c6f574ec9f53ce10dd9ca6aeca5b68945e7"
+LARGE_PIXELS_AND_TRUTH = "3977c12c67b0103fba803dba3e5aa65c10e625b23746cead5e41c7087a8c1417"
 PIXELS_AND_TRUTH = "7ac6698a949c8f88545334bbe1235671280865563f701540d6253830d51c981f"
 
 
@@ -28,6 +30,18 @@ def test_it_is_frozen(nano):
             scene = nano.scene(fold, names, 3, index, use=use)
             digest.update(scene.pixels.tobytes() + json.dumps(scene.describe(), sort_keys=True).encode())
     assert digest.hexdigest() == PIXELS_AND_TRUTH
+
+
+def test_the_large_one_is_frozen_and_has_the_same_names(nano):
+    raw = resources.files("vitrail.data.scenes").joinpath("nano_scenes_large_v1.json").read_bytes()
+    assert hashlib.sha256(raw).hexdigest() == LARGE_FILE
+    large = suite("nano-scenes-large-v1")
+    assert large.config.split == nano.config.split and large.config.side == 2 * nano.config.side
+    digest = hashlib.sha256()
+    for index in range(4):
+        scene = large.scene("test", "known", 3, index, use="questions")
+        digest.update(scene.pixels.tobytes() + json.dumps(scene.describe(), sort_keys=True).encode())
+    assert digest.hexdigest() == LARGE_PIXELS_AND_TRUTH
 
 
 def test_names_are_disjoint_and_where_the_large_suite_has_them(nano):
