@@ -122,7 +122,8 @@ class Page:
     def open(self, place: Path | str) -> Page:
         url = place.as_uri() if isinstance(place, Path) else place
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'")
+        there = json.dumps(url.partition("#")[0])
+        self.wait(f"location.href.split('#')[0] === {there} && document.readyState === 'complete'")
         return self
 
     def wait(self, expression: str, seconds: float = 20) -> None:

@@ -68,7 +68,7 @@ def held_loss(folder: Path, material: Path) -> float:
         if path.suffix in (".json", ".jinja") and not (folder / path.name).exists():
             shutil.copy(path, folder / path.name)
     bundle = vitrail.load(folder)
-    records = EncodedRecords(open_source(str(material / "held.swift.jsonl")), bundle.encoder)
+    records = EncodedRecords(open_source(str(material / "held.vitrail.jsonl")), bundle.encoder)
     objective, total, count = NextToken(), 0.0, 0.0
     collator = bundle.collator()
     with torch.inference_mode():

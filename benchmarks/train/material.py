@@ -3,9 +3,9 @@
     python benchmarks/train/material.py --size tiny --lengths spread --rows 256 --out FOLDER
 
 ``model/``: ``LlavaForConditionalGeneration`` with random weights, tokenizer, image processor and a chat template that
-gives the tokens of ms-swift's ``llava1_5_hf``. ``pictures/``, ``rows.swift.jsonl``, ``rows.trl.jsonl`` (one picture,
-one question, one answer a row), ``held.swift.jsonl`` for the loss at the end. ``lengths.json``: tokens of each row as
-the model sees them, so that tokens a second mean the same for everybody.
+gives the tokens of ms-swift's ``llava1_5_hf``. ``pictures/``, and one picture, one question, one answer a row in
+``rows.swift.jsonl``, ``rows.trl.jsonl`` and ``rows.vitrail.jsonl``; ``held.vitrail.jsonl`` for the loss at the end.
+``lengths.json``: tokens of each row as the model sees them, so that tokens a second mean the same for everybody.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def main() -> None:
         })  # fmt: skip
         text = f"<s>USER: <image>\n{question}\nASSISTANT:{answer}</s>"
         tokens.append(len(own(text, add_special_tokens=False).input_ids) - 1 + visual)
-    for name, lines in (("swift", swift), ("trl", trl)):
+    beside = [{**line, "images": [f"pictures/{number}.png"]} for number, line in enumerate(swift)]
+    for name, lines in (("swift", swift), ("trl", trl), ("vitrail", beside)):
         for part, chosen in (("rows", lines[: args.rows]), ("held", lines[args.rows :])):
             (out / f"{part}.{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in chosen))
     (out / "lengths.json").write_text(json.dumps(tokens[: args.rows]))

@@ -27,7 +27,7 @@ def recipe(material: Path, batch: int, rate: float, packing: int | None) -> dict
     return {
         "name": "benchmark",
         "model": {"path": str(material / "model")},
-        "data": {"rows": {"kind": "file", "path": str(material / "rows.swift.jsonl")}},
+        "data": {"rows": {"kind": "file", "path": str(material / "rows.vitrail.jsonl")}},
         "stages": [stage],
         "report": {"gallery": 0},
     }
