@@ -7,6 +7,7 @@ Every request that leaves the disk is refused and noted (`Page.outside`), as is 
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -38,10 +39,9 @@ class Browser:
         ]
 
         def pipes() -> None:  # the protocol wants descriptors 3 and 4
-            read, write = os.dup(to_read), os.dup(to_write)
-            high_read, high_write = os.dup2(read, 20), os.dup2(write, 21)
-            os.dup2(high_read, 3)
-            os.dup2(high_write, 4)
+            high = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (to_read, to_write)]  # neither is 3 or 4
+            os.dup2(high[0], 3)
+            os.dup2(high[1], 4)
 
         self._process = subprocess.Popen(
             [CHROMIUM, *options],
