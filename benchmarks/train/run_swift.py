@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from pathlib import Path
 
 os.environ.setdefault("USE_HF", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -18,13 +16,7 @@ from swift.pipelines import sft_main
 
 def main() -> None:
     """Train and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = timing.arguments().parse_args()
     torch.set_num_threads(args.threads)
     timer = timing.Timer()
     transformers.trainer.DEFAULT_CALLBACKS.append(timer)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import timing
 import torch
 import transformers
@@ -14,13 +11,7 @@ from datasets import Image, Sequence, load_dataset
 
 def main() -> None:
     """Train and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = timing.arguments().parse_args()
     torch.set_num_threads(args.threads)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         args.material / "model", dtype=torch.float32

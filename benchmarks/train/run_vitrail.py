@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -35,12 +34,7 @@ def recipe(material: Path, batch: int, rate: float, packing: int | None) -> dict
 
 def main() -> None:
     """Train and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = timing.arguments()
     parser.add_argument("--packing", type=int, help="pack records into rows of so many tokens")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -34,6 +35,17 @@ class Timer(transformers.TrainerCallback):
         """Keep the loss."""
         if logs and "loss" in logs:
             self.losses.append(float(logs["loss"]))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What every trainer is told."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
 
 
 def peak_bytes() -> int:

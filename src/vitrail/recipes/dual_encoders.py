@@ -12,16 +12,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.recipes.components import Tower
+from vitrail.recipes.encoded_list import EncodedList
 
 if TYPE_CHECKING:
-    from vitrail.models.pairs import DualBundle, EncodedPair, PairEncoder
+    from vitrail.models.pairs import DualBundle, EncodedPair
 
 
 class DualEncoder(BaseModel):
@@ -78,68 +78,16 @@ def build(config: DualEncoder, seed: int = 0, cache: Path | None = None) -> Dual
     return dual.build(text=config.text, seed=seed, cache=cache, **options, **config.settings())
 
 
-class PairRecords:
-    """The pairs of a source, encoded once; the interface of :class:`~vitrail.recipes.datasets.EncodedRecords`.
+class PairRecords(EncodedList["EncodedPair"]):
+    """The pairs of a source. ``lengths`` are tokens of the texts."""
 
-    A record that is no pair is an error that names it, or, with ``on_error="set_aside"``, left out and counted.
-    """
+    what, fewest = "pairs", 2
+    lacking = "fewer than two pairs to contrast"
 
-    def __init__(
-        self,
-        source: Any,
-        encoder: PairEncoder,
-        on_error: Literal["raise", "set_aside"] = "raise",
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.source = source
-        self.set_aside: dict[int, str] = {}
-        self._pairs: list[EncodedPair] = []
-        for number in range(len(source)):
-            try:
-                self._pairs.append(encoder.encode(source[number], root=source.root))
-            except (ValueError, OSError) as error:
-                if on_error == "raise":
-                    raise ValueError(f"record {number} of {source.name}: {error}") from None
-                self.set_aside[number] = str(error)
-            if progress is not None:
-                progress(number + 1, len(source))
-        if len(self._pairs) < 2:
-            reason = next(iter(self.set_aside.values()), "it is nearly empty")
-            raise ValueError(f"{source.name} has fewer than two pairs to contrast ({reason})")
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of the texts."""
-        return [pair.length for pair in self._pairs]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What became of the source's records."""
-        return {"used": len(self), "set_aside": len(self.set_aside)}
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the records that are used."""
-        from vitrail.storage.cache import key
-
-        return key("pairs", self.source.fingerprint, sorted(self.set_aside))
-
-    def sentence(self) -> str:
-        """What was set aside and one reason; empty if nothing was."""
-        if not self.set_aside:
-            return ""
-        number, reason = next(iter(self.set_aside.items()))
-        return f"{len(self.set_aside):,} set aside (record {number}: {reason})"
+    def _encode(self, record: Any) -> EncodedPair:
+        pair: EncodedPair = self.encoder.encode(record, root=self.source.root)
+        return pair
 
     def pictures(self) -> list[Any]:
         """Every picture with its root folder, in order."""
-        return [(pair.images[0], pair.root) for pair in self._pairs]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __iter__(self) -> Iterator[EncodedPair]:
-        return iter(self._pairs)
-
-    def __getitem__(self, index: int) -> EncodedPair:
-        return self._pairs[index]
+        return [(pair.images[0], pair.root) for pair in self]

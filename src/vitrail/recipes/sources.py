@@ -50,15 +50,13 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length
-    methods: dict[str, str] = {
-        "scenes": use,
-        "sequences": f"sequence_{use}",
-        "told_sequences": "told_sequences",
-    }
     if data.form == "told_sequences" and use == "questions":
         raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
+    if data.form == "told_sequences":
+        options["told"] = True
+    method = use if data.form == "scenes" else f"sequence_{use}"
     try:
-        return getattr(suite(data.suite), methods[data.form])(**options)
+        return getattr(suite(data.suite), method)(**options)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

@@ -209,7 +209,7 @@ def test_bad_settings(nano):
 
 
 def test_told_sequences_are_lines_of_words(nano):
-    source = nano.told_sequences(n=40, length=3)
+    source = nano.sequence_conversations(n=40, length=3, told=True)
     kinds = Counter()
     for index, chat in enumerate(source):
         assert not chat.images and source.sequence(index).frames == ()
@@ -224,4 +224,4 @@ def test_told_sequences_are_lines_of_words(nano):
     assert set(kinds) == set(KINDS) - {"direction"}
     assert source.fingerprint != nano.sequence_conversations(n=40, length=3).fingerprint
     with pytest.raises(ValueError, match="show no way"):
-        nano.told_sequences(kinds=("direction",))
+        nano.sequence_conversations(kinds=("direction",), told=True)

@@ -257,23 +257,14 @@ class SceneSuite:
         length: int = 4,
         turns: tuple[int, int] | None = None,
         kinds: tuple[str, ...] | None = None,
+        told: bool = False,
     ) -> SequenceConversations:
-        """A source of ``n`` chats about ``length`` frames: their order, how often, which way, and what is in them."""
-        return SequenceConversations(self, fold, seed, n, names, length, kinds, turns or self.config.turns)
+        """A source of ``n`` chats about ``length`` frames: their order, how often, which way, and what is in them.
 
-    def told_sequences(
-        self,
-        fold: str = "train",
-        seed: int = 0,
-        n: int = 2000,
-        names: str = "known",
-        length: int = 4,
-        turns: tuple[int, int] | None = None,
-        kinds: tuple[str, ...] | None = None,
-    ) -> SequenceConversations:
-        """:meth:`sequence_conversations` with frames in words instead of pictures."""
+        ``told``: frames in words instead of pictures.
+        """
         turns = turns or self.config.turns
-        return SequenceConversations(self, fold, seed, n, names, length, kinds, turns, told=True)
+        return SequenceConversations(self, fold, seed, n, names, length, kinds, turns, told)
 
     def sequence_questions(
         self,
