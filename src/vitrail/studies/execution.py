@@ -156,7 +156,7 @@ def _in_processes(
     under_way: dict[Future, int] = {}
     with (
         _environment(threads),
-        ProcessPoolExecutor(max_workers=jobs, mp_context=context, max_tasks_per_child=1) as pool,
+        ProcessPoolExecutor(jobs, context, initializer=_quiet, max_tasks_per_child=1) as pool,
     ):
         while todo or under_way:
             while (
@@ -177,6 +177,12 @@ def _in_processes(
     if failed is not None:
         cell, error = failed
         raise ValueError(f"{cell.arm} ({cell.role}, draw {cell.draw}) failed: {error}") from error
+
+
+def _quiet() -> None:
+    from vitrail.studies.warm import quiet
+
+    quiet()
 
 
 @contextmanager

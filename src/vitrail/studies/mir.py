@@ -111,5 +111,5 @@ STUDY = Study(
     shows="capability",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 13},
 )

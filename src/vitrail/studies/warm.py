@@ -16,3 +16,9 @@ __all__ = ["transformers", "vitrail"]
 
 gc.collect()
 gc.freeze()
+
+
+def quiet() -> None:
+    """In a process of cells: no bars and notices of other libraries between the lines of the study."""
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
