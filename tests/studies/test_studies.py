@@ -90,10 +90,13 @@ def test_one_pair_is_measured_again(outcome, tmp_path, monkeypatch):
     monkeypatch.setattr(type(made), "design", lambda self, testbed, mock=False: design)
     same = verify(made, evidence, tmp_path / "again", inline=True)
     assert same["equal"] and same["within"] and same["same_machine"]
+    evidence["environment"]["threads"] = 12  # of the process that wrote it; its cells had their own
     for cell in evidence["cells"]:
         cell["score"] += 1e-9
     other = verify(made, evidence, tmp_path / "third", inline=True)
-    assert not other["equal"] and other["within"]
+    assert not other["equal"] and other["within"] and other["same_machine"]
+    evidence["environment"]["cores"] = 12
+    assert not verify(made, evidence, tmp_path / "fourth", inline=True)["same_machine"]
 
 
 def test_the_report_shows_effect_rule_and_costs(outcome):
