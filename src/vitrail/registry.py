@@ -208,6 +208,34 @@ _built_in(
     loss="Loss nats a token of the reference answer",
     match="Match an answer in words says the right option",
 )
+_built_in(
+    "metric",
+    "evaluation.answer_metrics",
+    numeric="Numeric an answer's final number is the reference's",
+    span_f1="SpanF1 an answer's words overlap with the reference's",
+)
+_built_in("metric", "evaluation.hallucination", chair="Chair a description names no object that is not there")
+_built_in("loop", "loops.llm2llm", llm2llm="LLM2LLM data grow where the student is still wrong")
+_built_in("loop", "loops.rlaif_v", rlaif_v="RLAIFV preferences among the model's own samples, claim by claim")
+_built_in(
+    "writer",
+    "loops.writers",
+    chat_model="ChatModel a language model writes new examples",
+    scenes="Scenes a program composes another scene and asks alike",
+)
+_built_in(
+    "splitter",
+    "loops.splitters",
+    rules="Rules sentences and listed things, by rule",
+    chat_model="ChatModel a language model rewrites answers into facts and questions",
+)
+_built_in(
+    "labeller",
+    "loops.labellers",
+    model="Model a multimodal model, by its probabilities of yes and no",
+    chat_model="ChatModel a multimodal model that answers yes or no in words",
+    scene_truth="SceneTruth what is known about composed scenes, right as often as asked",
+)
 
 _built_in(
     "objective",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class GenerationSettings(BaseModel):
     """How to generate. ``temperature`` 0 takes the likeliest token each time; ``seed`` matters above 0 only.
 
-    ``top_k`` 0 and ``top_p`` 1 keep every token. What is drawn for a chat depends on the settings, the chat and ``seed``
-    alone, not on what else is in its batch; with beams on the batch, too.
+    ``top_k`` 0 and ``top_p`` 1 keep every token. What is drawn for a chat depends on settings, seed and chat alone, not
+    on its batch; with beams on the batch, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail.recipes import continuing, mixing
+from vitrail.loops.parts import Loop
+from vitrail.recipes import continuing, looping, mixing
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.registry import nearest
@@ -151,6 +152,7 @@ class Scenes(Frozen):
     are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
+    With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     """
 
     kind: Literal["scenes"] = "scenes"
@@ -297,7 +299,10 @@ def _path_as_model(value: Any) -> Any:
 
 
 class Recipe(Frozen):
-    """A model, its stages and its evaluation. See ``vitrail recipe show quickstart`` for a whole one."""
+    """A model, its stages and its evaluation. See ``vitrail recipe show quickstart`` for a whole one.
+
+    ``loop`` repeats the stages that train on its data, round after round, on what it makes of them (docs/loops.md).
+    """
 
     name: Name
     about: str = ""
@@ -305,6 +310,7 @@ class Recipe(Frozen):
     model: Annotated[Model, BeforeValidator(_path_as_model)]
     data: dict[str, Data] = {}
     stages: tuple[StageConfig, ...] = ()
+    loop: Loop | None = None
     evaluation: tuple[Evaluation, ...] = ()
     report: Report = Report()
 
@@ -328,6 +334,7 @@ class Recipe(Frozen):
                 message = "there are no stages, so no untrained model; leave this condition out"
                 wrong.append((("evaluation", position, "conditions"), message, list(one.conditions)))
         wrong += mixing.recipe_faults(self) + continuing.faults(self.stages, set(self.data))
+        wrong += looping.faults(self)
         if wrong:
             raise inner_errors(wrong)
         return self

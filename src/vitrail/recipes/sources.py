@@ -46,7 +46,9 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
     options: dict[str, Any] = {"fold": data.fold, "names": data.names, "seed": seed, "n": data.n}
     if data.kinds is not None:
         options["kinds"] = data.kinds
-    if data.turns is not None and use == "conversations":
+    if use == "questions" and data.form == "scenes" and data.kinds == ("caption",):
+        use, options["turns"] = "conversations", (1, 1)
+    elif data.turns is not None and use == "conversations":
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length

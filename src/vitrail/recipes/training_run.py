@@ -261,10 +261,10 @@ def _train(
 
 
 def stage_results(recipe: Recipe, run: RunFolder) -> dict[str, dict[str, Any]]:
-    """What each finished stage wrote about itself: its plan and its result."""
+    """What each finished stage wrote about itself: its plan and its result; of a loop's stage in its last round."""
     found = {}
     for stage in recipe.stages:
-        folder = run.stage(stage.name)
+        folder = run.stage_folders(stage.name)[-1]
         read = [folder / name for name in ("plan.json", "done.json")]
         if all(path.exists() for path in read):
             plan, done = (json.loads(path.read_text(encoding="utf-8")) for path in read)
