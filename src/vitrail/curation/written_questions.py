@@ -15,8 +15,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-_BEGIN = re.compile(r"^[ \t*#]*\d{1,3}[.)][ \t*]*Question[ \t*]*:", re.MULTILINE | re.IGNORECASE)
-_ANSWER = re.compile(r"^[ \t*]*Answer[ \t*]*:", re.MULTILINE | re.IGNORECASE)
+_BEGIN = re.compile(r"^[ \t*#]*\d{1,3}[.)][ \t*]*Question[ \t*]*:[ \t*]*", re.MULTILINE | re.IGNORECASE)
+_ANSWER = re.compile(r"^[ \t*]*Answer[ \t*]*:[ \t*]*", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass
@@ -68,7 +68,7 @@ def _read(item: str, marker: str | None, ascii_only: bool) -> tuple[str, tuple[s
         return "empty", None
     if marker is not None and item.count(marker) != 1:
         return f"no single {marker}", None
-    first = question[0]
+    first = question.lstrip("¿¡")[:1] or "?"
     if unicodedata.category(first)[0] in "PSC" or (ascii_only and not first.isascii()):
         return "begins with no word", None
     return "", (question, answer)

@@ -19,7 +19,7 @@ class Numeric:
     """The final number of an answer equals that of the reference.
 
     With a ``marker`` (GSM8K's ``####``) the number is what follows it, in the reference as in the answer; an answer
-    without it is wrong, as the authors of LLM2LLM have it. Without one, the last number counts. Commas between thousands
+    without it is wrong, as the authors of LLM2LLM have it. Without one, the last number counts. Commas in thousands
     do not matter; the sign does, unless ``sign`` is false (as in that code). What is no number is compared as text.
     """
 
