@@ -209,6 +209,11 @@ _built_in(
     match="Match an answer in words says the right option",
 )
 _built_in(
+    "inferencer",
+    "evaluation.best_of",
+    best_of="BestOf of several samples the one that preference learning rewards most",
+)
+_built_in(
     "metric",
     "evaluation.answer_metrics",
     numeric="Numeric an answer's final number is the reference's",

@@ -10,17 +10,27 @@ from vitrail.data.scenes import suite
 def test_a_caption_becomes_its_things_and_sentences_stay_whole():
     caption = "A red planet in the top left, two dogs and a pear in the center, on a gray background."
     claims = split_claims(caption)
-    assert claims == ["A red planet in the top left", "two dogs", "a pear in the center", "on a gray background"]
+    assert claims == [
+        "A red planet in the top left",
+        "two dogs",
+        "a pear in the center",
+        "on a gray background",
+    ]
     questions = [claim_to_question(one) for one in claims]
     assert questions[0] == "Is there a red planet in the top left in the picture?"
     assert questions[3] == "Is there a gray background in the picture?"
-    assert split_claims("The dog is red and wet. It does not rain!") == ["The dog is red and wet", "It does not rain"]
+    assert split_claims("The dog is red and wet. It does not rain!") == [
+        "The dog is red and wet",
+        "It does not rain",
+    ]
     assert claim_to_question("The dog is not red.") == "Is it true that the dog is not red?"
     assert split_claims("  ") == []
 
 
 def test_lists_that_a_model_wrote():
-    text = f"Of course.\n- not a fact\n{FACTS}\n- The dog is red.\n* There are two.\n3. It rains.\nThat is all."
+    text = (
+        f"Of course.\n- not a fact\n{FACTS}\n- The dog is red.\n* There are two.\n3. It rains.\nThat is all."
+    )
     assert read_list(text, FACTS) == ["The dog is red.", "There are two.", "It rains."]
     assert read_list("nothing here") == []
 

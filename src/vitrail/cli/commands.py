@@ -28,6 +28,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "quickstart": Command("train, measure and show a small real model, from nothing", "quickstart"),
     "train": Command("train a recipe, or on your own file of conversations", "train"),
+    "loop": Command("train, look, make data, and train again: a recipe with a loop", "loop"),
     "eval": Command("evaluate a trained model", "evaluate"),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(

@@ -45,7 +45,26 @@ def run(args: argparse.Namespace) -> int:
         print_json(planned.as_json())
     else:
         print_plan(planned)
+        print_loop(recipe, planned)
     return 0
+
+
+def print_loop(recipe: Any, plan: Any) -> None:
+    """What a recipe's loop repeats and asks for, if it has one."""
+    from vitrail.recipes.looping import forecast
+
+    if recipe.loop is None:
+        return
+    told = forecast(recipe, plan)
+    rows = [
+        (one["what"], "–" if one["times"] is None else f"{one['times']:,}", one["whom"])
+        for one in told["asked"]
+    ]
+    print()
+    print_table(f"loop: {recipe.loop.name}", ("a round at the most", "times", "by"), rows, right=(1,))
+    time = "" if told["seconds"] is None else f", about {_time(told['seconds'])} of training in all"
+    once = f"{', '.join(told['once'])} once, then " if told["once"] else ""
+    print(f"{once}{told['rounds']} rounds of {', '.join(told['repeated'])}{time}")
 
 
 def print_plan(plan: Any) -> None:

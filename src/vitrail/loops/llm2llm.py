@@ -31,7 +31,7 @@ from vitrail.loops import rounds
 from vitrail.loops.parts import Grader, Writer
 from vitrail.loops.rounds import Forecast, Round, read_records
 from vitrail.loops.writers import Proposal, Request, question_of
-from vitrail.settings.faults import inner_error
+from vitrail.settings.faults import inner_errors
 
 PROVENANCE = "llm2llm"
 """The entry of a synthetic record's ``meta``."""
@@ -66,9 +66,8 @@ class LLM2LLM(rounds.Loop):
         @model_validator(mode="after")
         def _one_amount(self) -> LLM2LLM.Config:
             if self.items is not None and "per_seed" in self.model_fields_set and self.per_seed != 1:
-                raise inner_error(
-                    ("items",), "'per_seed' and 'items' both say how many; remove one", self.items
-                )
+                why = "'per_seed' and 'items' both say how many; remove one"
+                raise inner_errors([(("items",), why, self.items)])
             return self
 
     def __init__(self, config: Any) -> None:

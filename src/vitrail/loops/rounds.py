@@ -2,7 +2,7 @@
 
 ::
 
-    rounds/start/run/      the model that the first round begins with, where the recipe has earlier stages
+    rounds/start/run/      the model that the first round begins with, where it has to be made
     rounds/00/             one folder a round
       <phase>.jsonl        rows of a phase, appended as they come
       run/                 the round's training, a run folder of its own
@@ -52,7 +52,8 @@ class LoopSettings(Settings):
     repeated every round, on what the loop makes of it, and stages in front of them run once. ``rounds``: how many.
     ``every_round``: the recipe's evaluations are asked after each round, not after the last one alone; ``keep``: the
     run's model is the last round's, or that of the best score in the first evaluation. ``batch_size``: questions in a
-    forward; it changes no answer.
+    forward; it changes no answer. ``share_start``: stages that run once are run in the user's cache, where all loops
+    that begin alike share them.
     """
 
     data: str = Field(min_length=1)
@@ -60,6 +61,7 @@ class LoopSettings(Settings):
     every_round: bool = True
     keep: Literal["last", "best"] = "last"
     batch_size: int = Field(default=16, ge=1)
+    share_start: bool = False
 
 
 class Workshop(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,10 +104,38 @@ class RecipeWorkshop:
         model = self.recipe.model
         if not self.before and model.path is not None and not (model.surgeries or model.image):
             return model.path
-        recipe = self._part(
-            self.before, {"lora": self._plain["model"].get("lora") if _adapts(self.before) else None}
-        )
-        return self._run(recipe, self.folder / "start" / "run")
+        assert self.recipe.loop is not None
+        shared = self.recipe.loop.config.share_start
+        lora = self._plain["model"].get("lora") if _adapts(self.before) else None
+        recipe, own = self._part(self.before, {"lora": lora}), self.folder / "start" / "run"
+        return self._shared(recipe, own) if shared else self._run(recipe, own)
+
+    def _shared(self, plain: Mapping[str, Any], own: Path) -> str:
+        """A beginning that lies in the cache, for all loops that begin alike; what it cost is told in ``own``, too."""
+        from vitrail.recipes.training_run import is_trained
+        from vitrail.storage.cache import default_root, key
+        from vitrail.storage.lock import Locked
+
+        apart = ("name", "about", "report")
+        names = {stage.data for stage in self.before}
+        used = {
+            name: data
+            for name, data in plain["data"].items()
+            if name in names or data.get("kind") == "mixture"
+        }
+        wanted = {**{name: value for name, value in plain.items() if name not in apart}, "data": used}
+        wanted = loading.plain(loading.load({**wanted, "name": "start"}))
+        folder = default_root() / "starts" / key("start", wanted)[:16]
+        while not is_trained(RunFolder(folder)):
+            try:
+                self._run(wanted, folder)
+            except Locked:  # another process trains it
+                time.sleep(2.0)
+        for path in sorted((folder / "stages").glob("*/*.json*")):
+            target = own / "stages" / path.parent.name / path.name
+            if not target.exists():
+                atomic.write_bytes(target, path.read_bytes())
+        return str(folder / "model")
 
     def train(self, folder: Path, records: Path, root: Path | None, start: str | None) -> str:
         """The round's stages on ``records``, from ``start`` or from the beginning that all rounds share."""
@@ -231,6 +260,31 @@ def _asked(record: Any, row: int) -> tuple[str, str]:
     turns = [turn.text for turn in getattr(record, "messages", ()) if turn.role == "user"]
     images = getattr(record, "images", ())
     return picture_of(record, row) if images else "", "\n".join(turns) or f"row {row}"
+
+
+def forecast(recipe: Recipe, plan: Any) -> dict[str, Any]:
+    """What the loop will do at the most: ``rounds``, stages that run ``once`` and that are ``repeated``, what is
+    ``asked`` of whom in a round, and ``seconds`` of training in all (None where the plan has no times).
+
+    A round's stages are taken as the plan has them, on the loop's data as it is before the first round.
+    """
+    from vitrail.recipes.sources import open_data
+
+    assert recipe.loop is not None
+    once, repeated = divided(recipe)
+    times = {one.name: one.seconds for one in plan.stages}
+    known = [times.get(one.name) for one in (*once, *repeated)]
+    rounds, seconds = recipe.loop.config.rounds, None
+    if None not in known:
+        seconds = sum(times[one.name] for one in once) + rounds * sum(times[one.name] for one in repeated)
+    n = len(open_data(recipe, recipe.loop.config.data, "questions"))
+    return {
+        "rounds": rounds,
+        "once": [one.name for one in once],
+        "repeated": [one.name for one in repeated],
+        "asked": [vars(one) for one in recipe.loop.build().forecast(n)],
+        "seconds": seconds,
+    }
 
 
 def rounds_of(run: RunFolder) -> list[dict[str, Any]]:

@@ -84,8 +84,12 @@ def _list_at(recipe: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What an arm may spend: for each stage its steps (or epochs, or minutes), the records of one, and its data."""
+    """What an arm may spend: for each stage its steps (or epochs, or minutes), the records of one, and its data; with a
+    loop also its rounds and how much it makes.
+    """
     found = {}
+    loop = recipe.get("loop") or {}
+    rounds = {name: loop[name] for name in _OF_A_LOOP if loop.get(name) is not None}
     for stage in recipe.get("stages", ()):
         data = dict(recipe.get("data", {}).get(stage.get("data"), {}))
         found[stage["name"]] = {
@@ -94,8 +98,13 @@ def budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
             "max_minutes": stage.get("max_minutes"),
             "records a step": stage.get("batch_size", 8) * stage.get("accumulation", 1),
             "data": {name: value for name, value in data.items() if name not in ("seed", "fold")},
+            **({"loop": rounds} if rounds else {}),
         }
     return found
+
+
+_OF_A_LOOP = ("rounds", "data", "items", "per_seed", "candidates", "per_round", "per_prompt", "pairs")
+"""Settings of a loop that say how often its stages run, and on how much of what it makes."""
 
 
 def require_equal_budgets(arms: Sequence[Arm]) -> None:
@@ -112,10 +121,11 @@ def require_equal_budgets(arms: Sequence[Arm]) -> None:
                 "arms are compared at equal budgets, stage by stage"
             )
         stage = next(name for name in own if own[name] != wanted[name])
-        part = next(part for part in own[stage] if own[stage][part] != wanted[stage][part])
+        parts = dict.fromkeys((*own[stage], *wanted[stage]))
+        part = next(part for part in parts if own[stage].get(part) != wanted[stage].get(part))
         raise ValueError(
-            f"arms have different budgets: {part} of stage {stage!r} is {own[stage][part]!r} for {arm.name} and "
-            f"{wanted[stage][part]!r} for {first.name}; make them equal"
+            f"arms have different budgets: {part} of stage {stage!r} is {own[stage].get(part)!r} for {arm.name} and "
+            f"{wanted[stage].get(part)!r} for {first.name}; make them equal"
         )
 
 
