@@ -48,15 +48,17 @@ class Settings(BaseModel):
 
 
 class LoopSettings(Settings):
-    """What all loops have. ``data``: the source that the loop takes its questions from; stages that train on it are
-    repeated every round, on what the loop makes of it, and stages in front of them run once. ``rounds``: how many.
-    ``every_round``: the recipe's evaluations are asked after each round, not after the last one alone; ``keep``: the
+    """What all loops have.
+
+    ``data``: the source that the loop takes its questions from (default: the last stage's). Stages that train on it are
+    repeated every round, on what the loop makes of it; stages in front of them run once. ``rounds``: how many.
+    ``every_round``: the recipe's evaluations are asked after each round, not after the last one alone. ``keep``: the
     run's model is the last round's, or that of the best score in the first evaluation. ``batch_size``: questions in a
     forward; it changes no answer. ``share_start``: stages that run once are run in the user's cache, where all loops
     that begin alike share them.
     """
 
-    data: str = Field(min_length=1)
+    data: str | None = Field(default=None, min_length=1)
     rounds: int = Field(default=4, ge=1)
     every_round: bool = True
     keep: Literal["last", "best"] = "last"

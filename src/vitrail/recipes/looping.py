@@ -33,7 +33,9 @@ def faults(recipe: Recipe) -> list[Fault]:
 
     if recipe.loop is None:
         return []
-    name = recipe.loop.config.data
+    if not recipe.stages:
+        return [(("loop",), "there is no stage to repeat; add one, or remove the loop", recipe.loop.name)]
+    name = loop_data(recipe)
     place = ("loop", "data")
     if name not in recipe.data:
         return [(place, f"'data' has no source of this name; {nearest(name, sorted(recipe.data))}", name)]
@@ -61,10 +63,16 @@ def faults(recipe: Recipe) -> list[Fault]:
     return found
 
 
+def loop_data(recipe: Recipe) -> str:
+    """The name of the source that the loop takes its questions from: its own, or what the last stage trains on."""
+    assert recipe.loop is not None
+    own: str | None = recipe.loop.config.data
+    return own if own is not None else recipe.stages[-1].data
+
+
 def divided(recipe: Recipe) -> tuple[tuple[StageConfig, ...], tuple[StageConfig, ...]]:
     """The stages that run once, and those that every round repeats."""
-    assert recipe.loop is not None
-    name = recipe.loop.config.data
+    name = loop_data(recipe)
     first = next(
         (n for n, one in enumerate(recipe.stages) if _reads(recipe, one.data, name)), len(recipe.stages)
     )
@@ -95,8 +103,7 @@ class RecipeWorkshop:
         from vitrail.recipes.sources import open_data
 
         if self._source is None:
-            assert self.recipe.loop is not None
-            self._source = open_data(self.recipe, self.recipe.loop.config.data, "questions")
+            self._source = open_data(self.recipe, loop_data(self.recipe), "questions")
         return self._source
 
     def start(self) -> str:
@@ -116,15 +123,11 @@ class RecipeWorkshop:
         from vitrail.storage.cache import default_root, key
         from vitrail.storage.lock import Locked
 
-        apart = ("name", "about", "report")
         names = {stage.data for stage in self.before}
-        used = {
-            name: data
-            for name, data in plain["data"].items()
-            if name in names or data.get("kind") == "mixture"
-        }
-        wanted = {**{name: value for name, value in plain.items() if name not in apart}, "data": used}
-        wanted = loading.plain(loading.load({**wanted, "name": "start"}))
+        alone = not any(stage.probes or is_mixture(self.recipe.data[stage.data]) for stage in self.before)
+        data = {name: one for name, one in plain["data"].items() if name in names or not alone}
+        about = {"name": "start", "about": "", "report": {}}
+        wanted = loading.plain(loading.load({**plain, **about, "data": data}))
         folder = default_root() / "starts" / key("start", wanted)[:16]
         while not is_trained(RunFolder(folder)):
             try:
@@ -139,7 +142,6 @@ class RecipeWorkshop:
 
     def train(self, folder: Path, records: Path, root: Path | None, start: str | None) -> str:
         """The round's stages on ``records``, from ``start`` or from the beginning that all rounds share."""
-        assert self.recipe.loop is not None
         if start is None and self.before:
             start = self.start()
         model: dict[str, Any] = {}
@@ -150,7 +152,7 @@ class RecipeWorkshop:
             model = {**model, "surgeries": [], "dtype": model["dtype"] or "auto"}
         recipe = self._part(self.repeated, model)
         where = {} if root is None else {"root": str(Path(root).absolute())}
-        recipe["data"][self.recipe.loop.config.data] = {
+        recipe["data"][loop_data(self.recipe)] = {
             "kind": "file",
             "path": str(records.absolute()),
             **where,
@@ -277,7 +279,7 @@ def forecast(recipe: Recipe, plan: Any) -> dict[str, Any]:
     rounds, seconds = recipe.loop.config.rounds, None
     if None not in known:
         seconds = sum(times[one.name] for one in once) + rounds * sum(times[one.name] for one in repeated)
-    n = len(open_data(recipe, recipe.loop.config.data, "questions"))
+    n = len(open_data(recipe, loop_data(recipe), "questions"))
     return {
         "rounds": rounds,
         "once": [one.name for one in once],
