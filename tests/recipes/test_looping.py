@@ -26,11 +26,11 @@ def grown(**loop):
         "name": "grown",
         "model": {"testbed": "nano", "connector": "mlp"},
         "data": {
-            "captions": {**SUITE, "n": 8, "turns": [1, 1], "kinds": ["caption"], "seed": 7},
+            "captions": {**SUITE, "n": 4, "turns": [1, 1], "kinds": ["caption"], "seed": 7},
             "seeds": {**SUITE, "n": 6, "kinds": ["what", "count"]},
             "asked": {**SUITE, "fold": "test", "n": 4, "kinds": ["what"]},
         },
-        "stages": [{"name": "align", "data": "captions", **STAGE}, {"name": "tune", "data": "seeds", **STAGE}],
+        "stages": [{"name": "align", "data": "captions", **STAGE, "max_steps": 1}, {"name": "tune", "data": "seeds", **STAGE}],
         "loop": {
             "name": "llm2llm", "data": "seeds", "rounds": 2, "teacher": "scenes", "items": 4, "max_new_tokens": 3,
             "every_round": False, **loop,
@@ -80,14 +80,14 @@ def test_every_round_trains_on_what_grew_and_the_last_one_is_kept(finished):
     plan = json.loads((last / "stages/tune/plan.json").read_text())
     assert plan["records"] == 10 and finished.stages["tune"]["plan"]["records"] == 10
     spent = costs(place, loading.plain(finished.recipe))
-    assert spent["steps"] == 2 + 2 * 2 and spent["samples"] == 8 * 3
+    assert spent["steps"] == 1 + 2 * 2 and spent["samples"] == 4 + 8 * 2
     columns, rows = rounds_table(rounds)
     assert columns[0] == "round" and [row[0] for row in rows] == [1, 2]
 
 
 def test_rounds_begin_with_equal_weights(tmp_path):
     made = grown(share_start=True)
-    made["stages"][1]["learning_rate"] = 0.0
+    made["stages"][1]["learning_rate"], made["evaluation"] = 0.0, []
     run(loading.load(made), tmp_path / "run", device="cpu", report=False)
     rounds = RunFolder(tmp_path / "run").path / "rounds"
     first, second = (weights(rounds / name / "run/model") for name in ("00", "01"))
@@ -148,7 +148,9 @@ def test_the_best_of_several_samples_is_that_of_the_highest_reward(nano, fresh_n
     assert found == inferencer.ask(fresh_nano, asked, 1)
     lone = BestOf(BestOf.Config(reference=str(tmp_path / "before"), n=2, max_new_tokens=4, temperature=1.5))
     fewer = lone.ask(fresh_nano, asked, 4)
-    assert all(one["reward"] >= few["reward"] > 0 for one, few in zip(found, fewer, strict=True))
+    # Of four samples the best is at least as good as of the first two of them.
+    assert all(one["reward"] >= few["reward"] for one, few in zip(found, fewer, strict=True))
+    assert len({one["text"] for one in found}) == 2
 
 
 def test_what_is_tested_is_not_trained_on(tmp_path):

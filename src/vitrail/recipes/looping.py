@@ -7,6 +7,7 @@ round, on the records that the loop makes of the data. What the rounds leave beh
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -211,7 +212,7 @@ class RecipeWorkshop:
                 loading.plain(recipe), lambda stored: loading.plain(loading.load(stored))
             ) as opened:
                 trained_model(recipe, opened, self.progress, self.device)
-        return str(run.model_path)
+        return str(run.model_path.absolute())
 
 
 def _adapts(stages: tuple[StageConfig, ...]) -> bool:
@@ -222,12 +223,14 @@ def _adapts(stages: tuple[StageConfig, ...]) -> bool:
 def looped_model(recipe: Recipe, run: RunFolder, progress: Progress, device: str = "auto") -> Bundle:
     """The model of the round that is kept, after all rounds or what is left of them; it is copied into the run.
 
-    ValueError for questions of an evaluation that are also the loop's, or as the loop's own.
+    ValueError for questions of an evaluation that are also the loop's, for several processes, or as the loop's own.
     """
     from vitrail.loops.rounds import chosen, run_rounds
     from vitrail.models.loading import load
 
     assert recipe.loop is not None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a loop runs in one process; start it without torchrun or accelerate launch")
     workshop = RecipeWorkshop(recipe, run, progress, device)
     if not (workshop.folder / "00").exists():
         refuse_overlap(recipe, workshop.source())
