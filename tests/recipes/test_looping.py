@@ -30,7 +30,10 @@ def grown(**loop):
             "seeds": {**SUITE, "n": 6, "kinds": ["what", "count"]},
             "asked": {**SUITE, "fold": "test", "n": 4, "kinds": ["what"]},
         },
-        "stages": [{"name": "align", "data": "captions", **STAGE, "max_steps": 1}, {"name": "tune", "data": "seeds", **STAGE}],
+        "stages": [
+            {"name": "align", "data": "captions", **STAGE, "max_steps": 1},
+            {"name": "tune", "data": "seeds", **STAGE},
+        ],
         "loop": {
             "name": "llm2llm", "data": "seeds", "rounds": 2, "teacher": "scenes", "items": 4, "max_new_tokens": 3,
             "every_round": False, **loop,

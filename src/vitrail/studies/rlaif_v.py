@@ -1,8 +1,8 @@
 """Do preferences judged claim by claim leave fewer invented objects than those judged as a whole? (RLAIF-V, 2405.17220)
 
 ``vitrail study rlaif_v --testbed nano``: cells of about a minute on one core, and as much again once a seed for the
-captioner that they all begin with. Expected: above zero. A tiny captioner of composed scenes names things that are not
-there. In two rounds it samples six captions for each of 120 pictures, a labeller that is right in 85 % judges them, and
+house control that they all begin with. Expected: above zero. Its captions of composed scenes name things that are not
+there: fed captions alone it never learns to look (CHAIR_i 0.96 after 150 steps), among questions it does. In two rounds it samples six captions for each of 120 pictures, a labeller that is right in 85 % judges them, and
 DPO trains on pairs. The method judges claims; the control judges each caption at once, with the same labeller,
 candidates, balance of lengths and steps. The score is the share of captions that name a thing and none that is not
 there; CHAIR, recall of what is there and length stand in each cell's ``probe``. A labeller of known accuracy stands for
@@ -35,9 +35,9 @@ def invented(run: Any, bundle: Any) -> dict[str, float]:
 
 
 def captioner() -> dict[str, Any]:
-    """The recipe without a loop: a captioner, and a stage of DPO that waits for pairs."""
+    """The house control, which has learnt captions among questions, and rounds of DPO on its own captions."""
     base = house()
-    scenes = {**base["data"]["scenes"], "n": 2400, "turns": [3, 4], "kinds": ["caption", "what"]}
+    scenes = base["data"]["scenes"]
     one = {"turns": [1, 1], "kinds": ["caption"]}
     base["data"] = {
         "scenes": scenes,
@@ -62,7 +62,7 @@ def captioner() -> dict[str, Any]:
         "max_new_tokens": 48, "splitter": "rules", "labeller": {"name": "scene_truth", "accuracy": ACCURACY},
         "every_round": False, "share_start": True, "batch_size": 64,
     }  # fmt: skip
-    return changed(base, {"set": {"loop": loop, "stages.align.max_steps": 80}}, "the captioner")
+    return changed(base, {"set": {"loop": loop}}, "the captioner")
 
 
 def nano() -> Design:
