@@ -5,9 +5,11 @@ house control that they all begin with. Expected: above zero. Its captions of co
 there. In two rounds it samples six captions for each of 120 pictures, a labeller that is right in 85 % judges them, and
 DPO trains on pairs. The method judges claims; the control judges each caption at once, with the same labeller,
 candidates, balance of lengths and steps. The score is the share of captions that name a thing and none that is not
-there; CHAIR, recall of what is there and length stand in each cell's ``probe``. A labeller of known accuracy stands for
-the 34 B model. Not run yet: if the control's captions hardly look at their picture (CHAIR_i near 1), there is nothing to
-prefer, and the house needs more captions first.
+there; CHAIR, recall of what is there and length stand in each cell's ``probe``. A labeller of known accuracy stands
+for the 34 B model.
+
+Not run yet. If the control's captions hardly look at their picture (CHAIR_i near 1), there is nothing to prefer, and
+the house control needs more captions first.
 """
 
 from __future__ import annotations
