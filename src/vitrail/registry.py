@@ -156,6 +156,17 @@ _built_in(
     "objectives.llava_kd",
     llava_kd="LlavaKD a larger teacher's distributions and visual relations",
 )
+_built_in("objective", "objectives.masked", masked="Masked tokens of a masked encoder, hidden at random")
+_built_in("objective", "objectives.lem", lem="LEM one piece of each name, noun and verb hidden")
+_built_in(
+    "tagger",
+    "models.experts.taggers",
+    annotated="Annotated what the data says: CoNLL files, or entities in meta",
+    lexicon="Lexicon words looked up in a list",
+    spacy="Spacy an installed pipeline of spaCy",
+    stanza="Stanza an installed pipeline of Stanza",
+    token_classifier="TokenClassifier models of transformers for parts of speech and names",
+)
 _built_in("objective", "objectives.preference", dpo="DPO the better of two answers, against a reference")
 _built_in(
     "objective", "objectives.salt", salt="Salt next token mixed with a small teacher's in the first steps"
@@ -251,6 +262,11 @@ _built_in(
     "inferencer",
     "evaluation.similarity",
     similarity="Similarity rank options, or all texts, by likeness to the picture",
+)
+_built_in(
+    "inferencer",
+    "evaluation.translation",
+    translation="Translation find the sentence of another language that says the same",
 )
 _built_in(
     "expert",

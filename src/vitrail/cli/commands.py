@@ -53,6 +53,13 @@ COMMANDS: dict[str, Command] = {
             "challenging": Command("choose what an early model finds hard but learnable", "data_challenging"),
         },
     ),
+    "weights": Command(
+        "differences of checkpoints: measured, kept, and added to others",
+        children={
+            "add": Command("add the difference of two checkpoints to a third", "weights_add"),
+            "diff": Command("how far two checkpoints lie apart; write their difference", "weights_diff"),
+        },
+    ),
     "recipe": Command(
         "list, show and check recipes",
         children={

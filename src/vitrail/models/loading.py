@@ -40,10 +40,9 @@ def load(
 
         return load_dual_encoder(path, max_length=max_length, dtype=dtype, **options)
     if family.kind == "encoder":
-        raise ValueError(
-            f"{source} is {family.about}, which writes no text; load it with transformers, and its parts with "
-            "vitrail.models.anatomy.parts"
-        )
+        from vitrail.models.text_encoders import load_text_encoder
+
+        return load_text_encoder(path, max_length=max_length, dtype=dtype, **options)
     if dtype is not None:
         options["dtype"] = dtype
     model = _load_model(source, config, trust_remote_code, options)

@@ -94,9 +94,14 @@ def plan(recipe: Recipe, measure_speed: bool = True, measure_memory: bool = True
     from vitrail.models import anatomy
     from vitrail.recipes.anatomy_text import picture_tokens
     from vitrail.recipes.dual_plan import dual_encoder_of, dual_plan
+    from vitrail.recipes.encoder_plan import encoder_plan, text_encoder_of
+    from vitrail.recipes.trained import outlined
 
+    recipe = recipe.model_copy(update={"model": outlined(recipe.model)})
     if (dual := dual_encoder_of(recipe.model)) is not None:
         return dual_plan(recipe, dual, _rate_of(dual.config.text_config) if measure_speed else None)
+    if (encoder := text_encoder_of(recipe.model)) is not None:
+        return encoder_plan(recipe, encoder, _rate_of(encoder.config) if measure_speed else None)
     seen = shapes(recipe.model)
     rate = _rate(seen.model) if measure_speed else None
     planner = _Planner(recipe, seen, rate, measure_memory)

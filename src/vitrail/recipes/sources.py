@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.schema import Facts, File, Mixture, Puzzle, Recipe, Scenes, SceneTexts, Translations
 
 Use = Literal["conversations", "questions"]
 
@@ -22,6 +22,10 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _scenes(data, recipe.seed_of(name), use, name)
     if isinstance(data, Puzzle):
         return _puzzle(data, recipe.seed_of(name), use, name)
+    if isinstance(data, Facts):
+        return _facts(data, recipe.seed_of(name), name)
+    if isinstance(data, Translations):
+        return _translations(data, recipe.seed_of(name), name)
     if isinstance(data, SceneTexts):
         return _scene_texts(data, recipe.seed_of(name), name)
     return _file(data, name)
@@ -36,6 +40,24 @@ def _puzzle(data: Puzzle, seed: int, use: Use, name: str) -> Any:
         if data.task == "lego":
             return Lego(data.skill, data.n, variables=data.size or 5, **shared)
         return Addition(data.skill, data.n, digits=data.size or 3, **shared)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _translations(data: Translations, seed: int, name: str) -> Any:
+    from vitrail.data.translations import Translations as Source
+
+    try:
+        return Source(data.languages, data.n, data.form, data.fold, seed)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _facts(data: Facts, seed: int, name: str) -> Any:
+    from vitrail.data.facts import Facts as Source
+
+    try:
+        return Source(data.form, data.n, data.people, data.fold, seed)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from vitrail.recipes.going_on import GoingOn
 from vitrail.recipes.mixing import MixedRecords, is_mixture
 from vitrail.recipes.objectives import build_objective, wants_preferences
 from vitrail.recipes.schema import File, Recipe
+from vitrail.recipes.sentences import annotate
 from vitrail.recipes.sources import open_data
 from vitrail.recipes.teachers import check_teachers, train_teachers
 from vitrail.storage.runs import RunFolder
@@ -43,6 +45,7 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
 
     if is_trained(run):
         return load(run.model_path)
+    _check_deltas(recipe, progress)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
     _check_parts(recipe, bundle)
     check_teachers(recipe, bundle)
@@ -64,7 +67,7 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
     for stage in recipe.stages:
         going_on = GoingOn.of(recipe, stage, run, bundle, encoded)
         _train(recipe, bundle, encoded(stage.data), stage, run.stage(stage.name), progress, device, going_on)
-    _finish(recipe, bundle, types, run, progress)
+    bundle = _finish(recipe, bundle, types, run, progress)
     for stage in recipe.stages:
         trunks.forget(run.stage(stage.name))
     return bundle
@@ -72,10 +75,11 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
 
 def _finish(
     recipe: Recipe, bundle: Bundle, types: dict[int, Any], run: RunFolder, progress: Progress
-) -> None:
-    """Fold in adapters, put every weight back into its own type, and save."""
+) -> Bundle:
+    """Fold in adapters, put every weight back into its own type, add what is added at the end, and save."""
+    ends = any(one.when == "end" for one in recipe.model.deltas)
     bundle.model.requires_grad_(False)
-    for parameter in bundle.model.parameters():  # what trained is float32
+    for parameter in bundle.model.parameters() if not ends else ():  # what trained is float32
         parameter.data = parameter.data.to(types[id(parameter)])
     if recipe.model.lora is not None:
         from vitrail.recipes.adapters import merge_lora, save_adapter
@@ -85,7 +89,23 @@ def _finish(
                 bundle.model, recipe.model.lora, recipe.model.path or recipe.name, run.path / ADAPTER
             )
         progress.note(merge_lora(bundle.model).sentence())
+    if ends:
+        from vitrail.recipes.deltas import at_end
+
+        kept = Counter(str(dtype).removeprefix("torch.") for dtype in types.values()).most_common(1)[0][0]
+        return at_end(bundle, recipe.model.deltas, run.model_path, kept, progress)  # type: ignore[no-any-return]
     bundle.save(run.model_path)
+    return bundle
+
+
+def _check_deltas(recipe: Recipe, progress: Progress) -> None:
+    """What is added at the end, before the first stage has spent anything."""
+    if not recipe.model.deltas:
+        return
+    from vitrail.recipes.deltas import check_end
+    from vitrail.recipes.trained import resolved
+
+    check_end(resolved(recipe.model, progress).path, recipe.model.deltas, progress)
 
 
 def is_trained(run: RunFolder) -> bool:
@@ -179,6 +199,11 @@ def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> E
 
         on_error = data.on_error if isinstance(data, File) else "raise"
         records: Any = PairRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
+    elif bundle.family.kind == "encoder":
+        from vitrail.recipes.sentences import SentenceRecords
+
+        on_error = data.on_error if isinstance(data, File) else "raise"
+        records = SentenceRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
     elif any(wants_preferences(stage) for stage in recipe.stages if stage.data == name):
         from vitrail.recipes.preferences import PreferenceRecords
 
@@ -231,6 +256,7 @@ def _train(
 
         collator = PreferenceCollator.of(collator)
     if not (folder / "done.json").exists():
+        annotate(objective, collator, records, progress.note)
         train_teachers(recipe, stage, progress)
         for slot, teacher in enumerate(objective.teachers()):
             teacher.feed(collator, slot)

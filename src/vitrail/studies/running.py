@@ -213,7 +213,8 @@ def _data_of(arm: Arm, evaluation: str) -> set[str]:
     recipe = arm.recipe
     used = {stage["data"] for stage in recipe["stages"]}
     used |= {one["data"] for one in recipe["evaluation"] if one["name"] == evaluation}
-    return {recipe["data"][name].get("suite") or Path(recipe["data"][name]["path"]).name for name in used}
+    sources = [recipe["data"][name] for name in used]
+    return {one.get("suite") or (Path(one["path"]).name if "path" in one else one["kind"]) for one in sources}
 
 
 def _short(result: Mapping[str, Any]) -> dict[str, Any]:

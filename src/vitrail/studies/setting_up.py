@@ -14,6 +14,8 @@ from vitrail.studies.cells import Cell, Role
 Fold = Literal["development", "test"]
 TUNING_DRAW = 900_001
 """Scenes that tuning is done on; no result is ever measured on them (another fold, and another draw)."""
+DRAWN = ("scenes", "translations", "facts")
+"""Kinds of data that every draw makes anew."""
 TWIN = 500_000
 """Added to a seed: the second run of an A/A pair, on the same scenes."""
 
@@ -40,7 +42,7 @@ def cell(
     recipe["seed"] = draw if seed is None else seed
     used = {stage["data"] for stage in recipe["stages"]}
     for name, data in recipe["data"].items():
-        if data["kind"] == "scenes" and data.get("seed") is None and name in used:
+        if data["kind"] in DRAWN and data.get("seed") is None and name in used:
             data["seed"] = draw
     for stage in recipe["stages"]:
         stage["learning_rate"] = _scaled(stage["learning_rate"], factor)
@@ -64,13 +66,13 @@ def _scaled(rate: Any, factor: float) -> Any:
 
 
 def _on_fold(data: Mapping[str, Any], fold: Fold, draw: int, questions: int | None) -> dict[str, Any]:
-    """The questions of a fold. Scenes are drawn anew for each draw; a file's are what they are."""
+    """The questions of a fold. Scenes and the like are drawn anew for each draw; a file's are what they are."""
     found = dict(data)
-    if found["kind"] == "scenes":
+    if found["kind"] in DRAWN:
         found["fold"] = fold
         if found.get("seed") is None:
             found["seed"] = draw
-        if fold == "development" and found["names"] == "held-out":
+        if fold == "development" and found.get("names") == "held-out":
             found["names"] = "development"
         if questions is not None:
             found["n"] = min(found["n"], questions)
