@@ -96,6 +96,14 @@ def test_a_saved_encoder_is_loaded_and_a_text_has_its_vector_alone(kind, tmp_pat
     torch.testing.assert_close(states[0][kept].mean(0), together[0], atol=1e-5, rtol=0)
 
 
+def test_an_encoder_is_not_talked_to(tmp_path, capsys):
+    from vitrail.cli.main import main
+
+    folder = encoders.save("modernbert", tmp_path / "encoder")
+    assert main(["chat", str(folder), "Who?"]) == 2
+    assert "which writes no text" in capsys.readouterr().err
+
+
 def test_an_encoder_without_its_head_is_refused(tmp_path):
     encoders.model("bert").base_model.save_pretrained(tmp_path / "bare")
     encoders.tokenizer("bert").save_pretrained(tmp_path / "bare")

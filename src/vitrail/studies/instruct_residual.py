@@ -92,31 +92,36 @@ def _recipe(name: str, model: Any, data: Any, steps: int, rate: float) -> dict[s
 
 
 def moved(run: Any, bundle: Any) -> dict[str, float]:
-    """``cosine`` of the residual and what reading changed, and its size as a share of the weights'."""
+    """``moved``: how far reading went, as a share of the weights' size; ``cosine``: of that and of the residual, for arms
+    that know one.
+    """
     from vitrail.models.loading import load as load_model
     from vitrail.models.weights.model_delta import ModelDelta
     from vitrail.recipes.schema import Model
     from vitrail.recipes.trained import place_of, recipe_of
 
+    def model_of(recipe: Any) -> Any:
+        return load_model(place_of(recipe_of(recipe), "model")).model
+
     model = Model.model_validate(run.recipe()["model"])
-    start, one, other = (
-        load_model(place_of(recipe_of(given), "model")).model for given in (model.recipe, *_pair(model))
-    )
-    residual = ModelDelta.between(one, other)
+    start, pair = model_of(model.recipe), _pair(model)
     change = ModelDelta.between(bundle.model.cpu(), start)
-    for delta in model.deltas:
-        change = change - residual * delta.scale
+    found: dict[str, float] = {}
+    if pair is not None:
+        residual = ModelDelta.between(*(model_of(one) for one in pair))
+        change = change - residual * sum(delta.scale for delta in model.deltas)
+        found["cosine"] = residual.cosine(change)
     size = sum(float(value.double().square().sum()) for value in start.parameters()) ** 0.5
     norm = sum(norm**2 for norm in change.norms().values()) ** 0.5
-    return {"cosine": residual.cosine(change), "moved": norm / size}
+    return {**found, "moved": norm / size}
 
 
-def _pair(model: Any) -> tuple[Any, Any]:
-    """The recipes of the tuned model and the base that an arm's residual would be made of."""
+def _pair(model: Any) -> tuple[Any, Any] | None:
+    """The recipes of the tuned model and the base that an arm's residual is, or would be, made of."""
     if model.deltas:
         return model.deltas[0].plus.recipe, model.deltas[0].minus.recipe
     inner = model.recipe["model"].get("recipe")
-    return (model.recipe, inner) if inner else (instruct(), base())
+    return (model.recipe, inner) if inner else None
 
 
 STUDY = Taught(
