@@ -92,7 +92,7 @@ def _recipe(name: str, model: Any, data: Any, steps: int, rate: float) -> dict[s
 
 
 def moved(run: Any, bundle: Any) -> dict[str, float]:
-    """``moved``: how far reading went, as a share of the weights' size. ``cosine``: of that and of the residual, where an
+    """``moved``: how far reading went, as a share of the weights'. ``cosine``: of that and of the residual, where an
     arm knows one.
     """
     from vitrail.models.loading import load as load_model
