@@ -116,6 +116,19 @@ def test_what_does_not_go_together_is_refused(model, why):
         recipe(model)
 
 
+def test_paths_that_begin_with_a_dot_are_those_of_the_file(tmp_path):
+    import yaml
+
+    deltas = [{"plus": "./tuned", "minus": {"path": "../base"}}, {"saved": "hub/name"}]
+    made = {"name": "mine", "model": {"path": "./start", "deltas": deltas}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(made))
+    read = load(tmp_path / "mine.yaml").model
+    assert read.deltas[0].plus.path == str(tmp_path / "tuned") and read.deltas[1].saved == "hub/name"
+    assert read.deltas[0].minus.path == str(tmp_path / "../base")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"name": "mine", "model": {"recipe": "./other.yaml"}}))
+    assert load(tmp_path / "mine.yaml").model.recipe == str(tmp_path / "other.yaml")
+
+
 def test_a_difference_that_does_not_fit_stops_the_run_before_it_trains(versions, tmp_path):
     base, tuned = map(str, versions)
     other = run(

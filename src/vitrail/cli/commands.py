@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
             "check": Command("read every record and picture; name what is wrong", "data_check"),
             "stats": Command("counts and sizes", "data_stats"),
             "convert": Command("write a file in another format or container", "data_convert"),
+            "mine": Command("find translations among the texts of two languages", "data_mine"),
             "challenging": Command("choose what an early model finds hard but learnable", "data_challenging"),
         },
     ),

@@ -127,7 +127,9 @@ def load_text_encoder(
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # tokenizers raises Exception itself for a file that it cannot read
         raise ValueError(f"{source} has no tokenizer that can be read: {first_line(error)}") from None
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes an empty one where there is no file
+    if len(tokenizer) <= len(
+        tokenizer.all_special_ids
+    ):  # transformers makes an empty one where there is no file
         raise ValueError(f"{source} has no tokenizer that can be read: it holds no tokenizer.json")
     return TextEncoderBundle.of(
         model.eval(), ProcessorParts(tokenizer), name=str(path), max_length=max_length

@@ -62,8 +62,9 @@ def text_of(recipe: str | Path) -> tuple[str, str, Path | None]:
 def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe. RecipeError (a ValueError) lists every fault with line and remedy.
 
-    Relative paths in a file (``path`` and ``root`` of ``data``; ``model.path`` and ``model.language.tokenizer`` when
-    they begin with ``.``) are relative to that file; those in overrides to the current folder.
+    Relative paths in a file (``path`` and ``root`` of ``data``; ``model.path``, ``model.recipe``, those of
+    ``model.deltas`` and ``model.language.tokenizer`` when they begin with ``.``) are relative to that file; those in
+    overrides to the current folder.
     """
     from vitrail.recipes.schema import Recipe
 
@@ -112,10 +113,29 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
     language = model.get("language") if isinstance(model, dict) else None
     if isinstance(language, dict) and str(language.get("tokenizer", "")).startswith("."):
         language["tokenizer"] = str(folder / language["tokenizer"])
+    if isinstance(model, dict):
+        _rebase_weights(model, folder)
     for holder in holders:
         for field in ("path", "root"):
             if isinstance(holder, dict) and isinstance(holder.get(field), str):
                 holder[field] = str(folder / holder[field])
+
+
+def _rebase_weights(model: dict[str, Any], folder: Path) -> None:
+    """Paths of what a model begins with or gets added, where they begin with ``.``."""
+
+    def rebased(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: rebased(inner) if name in ("path", "recipe") else inner for name, inner in value.items()
+            }
+        return str(folder / value) if isinstance(value, str) and value.startswith(".") else value
+
+    if isinstance(model.get("recipe"), str):
+        model["recipe"] = rebased(model["recipe"])
+    for delta in model.get("deltas") or ():
+        if isinstance(delta, dict):
+            delta |= {name: rebased(delta[name]) for name in ("plus", "minus", "saved") if name in delta}
 
 
 def dump(recipe: Recipe) -> str:
