@@ -27,8 +27,8 @@ def logits_at(model: nn.Module, keep: Bool[Tensor, "batch tokens"], **inputs: An
     wrapper (PEFT, DDP) of one.
     """
     inner: Any = unwrapped(model)
-    ours = type(inner).__module__.startswith("vitrail.")
-    if ours or (_NATIVE and _takes(type(inner), "logits_to_keep")):
+    kind: Any = type(inner)
+    if kind.__module__.startswith("vitrail.") or (_NATIVE and _takes(kind, "logits_to_keep")):
         return model(logits_to_keep=keep, **inputs)
     head = inner.get_output_embeddings()  # also of masked encoders, whose forward knows no such argument
     handle = head.register_forward_pre_hook(lambda _, arguments: (arguments[0][keep], *arguments[1:]))
@@ -39,8 +39,8 @@ def logits_at(model: nn.Module, keep: Bool[Tensor, "batch tokens"], **inputs: An
 
 
 @cache
-def _takes(kind: type, argument: str) -> bool:
-    return argument in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+def _takes(kind: Any, argument: str) -> bool:
+    return argument in inspect.signature(kind.forward).parameters
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

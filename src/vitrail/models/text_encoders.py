@@ -37,7 +37,8 @@ class TextEncoderBundle(Bundle):
             raise ValueError("the tokenizer has no token for masks (mask_token); set one, or take another")
         limit = text_limit(model, processor.tokenizer)
         encoder: Any = SentenceEncoder(processor.tokenizer, min(max_length or limit, limit))
-        return cls(model, processor, encoder, _NoPictures(), name, family)
+        vision: Any = _NoPictures()
+        return cls(model, processor, encoder, vision, name, family)
 
     def collator(self, padding_side: Literal["left", "right"] = "right") -> Any:
         """A collator of sentences, which pads on the right."""
@@ -50,9 +51,9 @@ class TextEncoderBundle(Bundle):
         """A vector for each text, float32: the mean of its tokens' last states, special ones left out, or the first
         token's. A text's vector does not depend on the others beside it.
         """
-        from vitrail.data.records import Document
+        from vitrail.data.records import Document, Text
 
-        encoded = [self.encoder.encode(Document(content=text)) for text in texts]
+        encoded: list[Any] = [self.encoder.encode(Document(content=(Text(text=text),))) for text in texts]
         order = sorted(range(len(encoded)), key=lambda place: encoded[place].length)
         found: list[Tensor] = [torch.empty(0)] * len(encoded)
         collator, body = self.collator(), self.model.base_model
@@ -72,7 +73,7 @@ class TextEncoderBundle(Bundle):
 class _NoPictures:
     fingerprint = ""
 
-    def __call__(self, pictures: Any, counts: Any) -> dict[str, Tensor]:
+    def __call__(self, images: Any, counts: Any = None) -> dict[str, Tensor]:
         return {}
 
 

@@ -93,7 +93,11 @@ def at_start(path: str, deltas: Sequence[Delta], progress: Progress | None = Non
     _tell(_fitted(fit, base, differences), progress)
     terms = [[one.fingerprint, one.scale, one.into] for one in differences]
     name = key("sum of weights", base.fingerprint, terms)
-    return str(FolderCache().get_or_make(name, lambda folder: write_added(base, differences, folder)))
+
+    def make(folder: Path) -> None:
+        write_added(base, differences, folder)
+
+    return str(FolderCache().get_or_make(name, make))
 
 
 def check_end(path: str | None, deltas: Sequence[Delta], progress: Progress | None = None) -> None:

@@ -66,7 +66,7 @@ def annotate(objective: Objective, collator: Any, records: Any, note: Callable[[
     """
     from vitrail.models.sentences import columns
 
-    parts = [one for one in objective.modules() if hasattr(one, "annotator")]
+    parts: list[Any] = [one for one in objective.modules() if hasattr(one, "annotator")]
     if not parts or not hasattr(collator, "annotate"):
         return
     annotation = Annotation(parts[0].annotator())

@@ -218,7 +218,7 @@ class TokenClassifier:
     def _asked(self, name: str, texts: list[str]) -> Iterator[list[Entity]]:
         from transformers import pipeline
 
-        ask = pipeline(
+        ask: Any = pipeline(
             "token-classification",
             model=name,
             aggregation_strategy="first",

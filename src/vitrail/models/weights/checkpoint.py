@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,10 +118,22 @@ class Checkpoint:
                 )
 
 
+class Stored(Protocol):
+    """What lies in safetensors files of a folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+
+    @property
+    def tensors(self) -> Mapping[str, Info]:
+        """What they hold."""
+
+
 class Reader:
     """Open files of a checkpoint, for reading tensors by name; a context manager."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Stored) -> None:
         self.checkpoint = checkpoint
         self._open: dict[str, Any] = {}
 
