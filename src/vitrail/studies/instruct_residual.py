@@ -26,18 +26,18 @@ from vitrail.studies.taught import Taught
 EVALUATION = "development"
 PROBE = "vitrail.studies.instruct_residual:moved"
 OLD, NEW, WORLD = 48, 32, 900_000
-BASE_STEPS, TUNING_STEPS, NEW_STEPS = 500, 300, 150
+BASE_STEPS, TUNING_STEPS, NEW_STEPS = 250, 200, 100
 
 
 def base() -> dict[str, Any]:
     """The recipe of the base: texts about the old people, from random weights."""
-    texts = {"kind": "facts", "form": "texts", "people": OLD, "n": 4800, "seed": WORLD}
+    texts = {"kind": "facts", "form": "texts", "people": OLD, "n": 3200, "seed": WORLD}
     return _recipe("facts-base", _language(), texts, BASE_STEPS, 3e-3)
 
 
 def instruct() -> dict[str, Any]:
     """The recipe of the tuned model: questions about the old people, each with the form of its answer."""
-    chats = {"kind": "facts", "form": "chats", "people": OLD, "n": 4800, "seed": WORLD}
+    chats = {"kind": "facts", "form": "chats", "people": OLD, "n": 3200, "seed": WORLD}
     return _recipe("facts-instruct", {"recipe": base()}, chats, TUNING_STEPS, 1e-3)
 
 
