@@ -15,6 +15,7 @@ from vitrail.recipes import continuing, looping, mixing
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
+from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
@@ -221,32 +222,6 @@ class SceneTexts(Frozen):
     seed: int | None = Field(default=None, ge=0)
     kinds: tuple[str, ...] | None = None
     turns: tuple[int, int] | None = None
-
-
-class Facts(Frozen):
-    """Facts about invented ``people`` (:mod:`vitrail.data.facts`): told as ``texts``, asked for in a given form as
-    ``chats`` and ``questions``. ``seed`` draws the people, as with scenes; ``fold`` takes half of those asked about.
-    """
-
-    kind: Literal["facts"] = "facts"
-    form: Literal["texts", "chats", "questions"] = "texts"
-    people: int = Field(default=32, ge=2, le=2000)
-    fold: Literal["development", "test"] | None = None
-    n: int = Field(default=1000, ge=1)
-    seed: int | None = Field(default=None, ge=0)
-
-
-class Translations(Frozen):
-    """Sentences in English and an invented language (:mod:`vitrail.data.translations`): ``pairs`` of translations, or
-    ``sentences`` of both, one at a time. ``seed`` as with scenes.
-    """
-
-    kind: Literal["translations"] = "translations"
-    languages: tuple[str, str] = ("english", "arun")
-    form: Literal["pairs", "sentences"] = "pairs"
-    fold: Literal["train", "development", "test"] = "train"
-    n: int = Field(default=1000, ge=1)
-    seed: int | None = Field(default=None, ge=0)
 
 
 class Puzzle(Frozen):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import Facts, File, Mixture, Puzzle, Recipe, Scenes, SceneTexts, Translations
+from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 
 Use = Literal["conversations", "questions"]
 
