@@ -1,9 +1,9 @@
 """Sentences in English and in invented languages, with their translations and their entities, exactly known.
 
-An invented language has words of its own (drawn from its name), its own order of words, endings for objects and verbs,
-and where it is told so its own script. So what one knows about a pair of languages is what its sentences taught, and
-which words are names, nouns and verbs is known without a tagger. The meaning of a sentence decides its fold: no
-meaning that is asked about was read.
+An invented language has words of its own (drawn from its name; names of people are English ones with an ending where
+it is written in Latin letters), its own order of words, endings for objects and verbs, and where it is told so its own
+script. So what one knows about a pair of languages is what its sentences taught, and which words are names, nouns and
+verbs is known without a tagger. The meaning of a sentence decides its fold: no meaning that is asked about was read.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ WORDS: dict[str, tuple[str, ...]] = {
         "name": "Ada Boris Clara Dimitri Elena Farid Greta Hamid Ines Jonas Kofi Lena Milan Nadia Omar Priya Quentin "
         "Rosa Samir Tomas Ursula Viktor Wanda Yusuf",
         "noun": "apple bridge camel door eagle field guitar house island jacket kettle ladder mountain needle orange "
-        "pencil river stone table umbrella village window barn candle dog engine flower garden horse letter market "
-        "net oven picture road ship tree valley wheel yard",
-        "verb": "builds carries draws finds guards hides keeps lifts mends opens paints sells sees touches "
-        "washes watches",
-        "adjective": "blue broken clean dark empty green heavy large new old quiet red small white",
-        "place": "behind beside near over under with",
-        "time": "again alone early often quickly today twice yesterday",
+        "pencil river stone table umbrella",
+        "verb": "builds carries draws finds guards hides keeps lifts mends opens",
+        "adjective": "blue broken clean dark empty green heavy large",
+        "place": "behind beside near over",
+        "time": "again alone early often quickly today",
     }.items()
 }
 _SCRIPTS = {
@@ -141,7 +139,9 @@ def grammar(language: str) -> Grammar:
                 return made
 
     words = {kind: tuple(word() for _ in listed) for kind, listed in WORDS.items()}
-    ending = str(rng.choice(consonants)) + str(rng.choice(vowels))
+    ending, called = (str(rng.choice(consonants)) + str(rng.choice(vowels)) for _ in range(2))
+    if script == "latin":
+        words["name"] = tuple(f"{name}{called}" for name in WORDS["name"])
     return Grammar(words, order, True, ending, "")
 
 
