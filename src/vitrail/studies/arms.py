@@ -91,13 +91,12 @@ def budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
     loop = recipe.get("loop") or {}
     rounds = {name: loop[name] for name in _OF_A_LOOP if loop.get(name) is not None}
     for stage in recipe.get("stages", ()):
-        data = dict(recipe.get("data", {}).get(stage.get("data"), {}))
         found[stage["name"]] = {
             "max_steps": stage.get("max_steps"),
             "epochs": stage.get("epochs"),
             "max_minutes": stage.get("max_minutes"),
             "records a step": stage.get("batch_size", 8) * stage.get("accumulation", 1),
-            "data": {name: value for name, value in data.items() if name not in ("seed", "fold")},
+            "data": _what_is_read(recipe.get("data", {}), stage.get("data")),
             **({"loop": rounds} if rounds else {}),
         }
     return found
@@ -107,12 +106,41 @@ _OF_A_LOOP = ("rounds", "data", "items", "per_seed", "candidates", "per_round", 
 """Settings of a loop that say how often its stages run, and on how much of what it makes."""
 
 
-def require_equal_budgets(arms: Sequence[Arm]) -> None:
-    """ValueError if two arms may spend different budgets: which, where, and how much."""
+def _what_is_read(data: Mapping[str, Any], name: str) -> Any:
+    """The settings of a stage's data; of a mixture or a subset those of all that it draws from, in whatever shares."""
+    below = leaves(data, name)
+    found = [
+        {field: value for field, value in data[leaf].items() if field not in ("seed", "fold")}
+        for leaf in below
+    ]
+    return found[0] if below == [name] else sorted(found, key=str)
+
+
+def leaves(data: Mapping[str, Any], name: str) -> list[str]:
+    """The sources that a recipe's data ``name`` is drawn from: itself, or those below a mixture or a subset."""
+    one = data.get(name)
+    if one is None:  # a source that is named for its share alone
+        return []
+    if one["kind"] not in ("mixture", "subset"):
+        return [name]
+    below = list(one["sources"]) if one["kind"] == "mixture" else [one["source"]]
+    return list(dict.fromkeys(leaf for child in below for leaf in leaves(data, child)))
+
+
+def require_equal_budgets(arms: Sequence[Arm], same_data: bool = True) -> None:
+    """ValueError if two arms may spend different budgets: which, where, and how much.
+
+    ``same_data=False``: what they read is the method, so that steps and records a step count alone.
+    """
+
+    def budget_of(arm: Arm) -> dict[str, Any]:
+        found = budget(plain(load(arm.recipe)))
+        return found if same_data else {name: {**one, "data": None} for name, one in found.items()}
+
     first = arms[0]
-    wanted = budget(plain(load(first.recipe)))
+    wanted = budget_of(first)
     for arm in arms[1:]:
-        own = budget(plain(load(arm.recipe)))
+        own = budget_of(arm)
         if own == wanted:
             continue
         if list(own) != list(wanted):

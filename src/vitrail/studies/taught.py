@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrail.studies.arms import Arm, changed
-from vitrail.studies.declaring import MOCK_RECORDS, Study
+from vitrail.studies.declaring import Study, few_records
 from vitrail.studies.design import Association, Design
 
 
@@ -48,8 +48,8 @@ def _smaller(objective: Any) -> Any:
 def _shorter(given: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe of two steps on few records; so are those of the models that it begins with."""
     recipe = copy.deepcopy(dict(given))
-    for data in recipe["data"].values():
-        data["n"] = min(data["n"], MOCK_RECORDS)
+    for name, n in few_records(recipe["data"]).items():
+        recipe["data"][name]["n"] = n
     recipe["stages"] = [{**stage, "max_steps": 2, "epochs": None} for stage in recipe["stages"]]
     recipe["model"] = {**recipe["model"], **_shorter_model(recipe["model"])}
     return recipe
