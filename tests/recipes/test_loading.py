@@ -145,6 +145,22 @@ def test_relative_paths_belong_to_the_file(file, tmp_path, monkeypatch):
     assert loading.load("mine.yaml", ["data.own.path=x/y.jsonl"]).data["own"].path == "x/y.jsonl"
 
 
+def test_so_do_those_of_teachers(tmp_path):
+    inner = "{name: large, model: {testbed: nano}, data: {own: {kind: file, path: big.jsonl}}, stages: []}"
+    teachers = ["./large", "org/large", "{path: ../large}", "{recipe: large.yaml}", "{recipe: nano}"]
+    teachers.append(f"{{recipe: {inner}}}")
+    lines = ["name: mine", "model: {testbed: nano}", "data: {own: {kind: file, path: own.jsonl}}", "stages:"]
+    for number, teacher in enumerate(teachers):
+        objective = f"[next_token, {{name: llava_kd, teacher: {teacher}}}]"
+        lines.append(f"- {{name: s{number}, data: own, max_steps: 1, objective: {objective}}}")
+    (tmp_path / "mine.yaml").write_text("\n".join(lines))
+    stages = loading.load(tmp_path / "mine.yaml").stages
+    found = [stage.objectives[1].config.teacher for stage in stages]
+    assert [one.path for one in found[:3]] == [f"{tmp_path}/large", "org/large", f"{tmp_path}/../large"]
+    assert [one.recipe for one in found[3:5]] == [f"{tmp_path}/large.yaml", "nano"]
+    assert found[5].recipe["data"]["own"]["path"] == f"{tmp_path}/big.jsonl"
+
+
 @pytest.mark.parametrize("name", ["house-nano", "nano", "quickstart", "own-data", "tune"])
 def test_shipped_recipes_are_right(name):
     recipe = loading.load(name)
