@@ -68,7 +68,7 @@ def print_loop(recipe: Any, plan: Any) -> None:
 
 
 def print_plan(plan: Any) -> None:
-    """The plan as three tables: parts and what trains in them, stages, evaluations."""
+    """The plan as tables (parts and what trains in them, stages, evaluations), and mixtures as trees."""
     stages = plan.stages
     columns = ("part", "kind", "parameters", *(f"trained by {stage.name}" for stage in stages))
     rows = [
@@ -93,6 +93,8 @@ def print_plan(plan: Any) -> None:
             right=range(3, 10),
         )
         _print_memory(stages)
+    for tree in plan.mixtures:
+        print(f"{tree}\n")
     if plan.evaluation:
         print_table(
             "evaluation",

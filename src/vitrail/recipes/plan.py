@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vitrail.recipes.lengths import Lengths, Sampled, sample
+from vitrail.recipes.mixing import is_mixture, tree
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.shapes import Shapes, shapes
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.subsets import origin
 from vitrail.recipes.teacher_costs import with_teachers
 
 EFFICIENCY = 0.5
@@ -62,6 +64,8 @@ class Plan:
     tower_flops_an_image: float
     stages: list[StagePlan] = field(default_factory=list)
     evaluation: list[EvaluationPlan] = field(default_factory=list)
+    mixtures: list[str] = field(default_factory=list)
+    """The tree of each mixture that a stage trains on, in text; tokens are estimated from a sample."""
 
     @property
     def parameters(self) -> int:
@@ -116,6 +120,7 @@ def plan(recipe: Recipe, measure_speed: bool = True, measure_memory: bool = True
         tower_flops_an_image=planner.tower_flops,
         stages=[planner.stage(stage) for stage in recipe.stages],
         evaluation=[planner.evaluation(one) for one in recipe.evaluation],
+        mixtures=planner.mixtures(),
     )
 
 
@@ -146,7 +151,7 @@ class _Planner:
         """Number of records of a source, and a sample of them."""
         if (name, use) not in self.sources:
             source = open_data(self.recipe, name, use)
-            encoder, data = self.shapes.encoder, self.recipe.data[name]
+            encoder, data = self.shapes.encoder, origin(self.recipe, name)
             limit = data.max_length if isinstance(data, File) else None
             try:
                 found = sample(
@@ -187,6 +192,22 @@ class _Planner:
             memory=memory,
             seconds=seconds,
         )
+
+    def mixtures(self) -> list[str]:
+        """The trees of the mixtures that stages train on, with the sizes of their leaves."""
+        found = []
+        for name in dict.fromkeys(stage.data for stage in self.recipe.stages):
+            data: Any = self.recipe.data[name]
+            if not is_mixture(data):
+                continue
+            sizes, said = {}, {}
+            for leaf in tree(self.recipe, name).leaves():
+                records, looked = self.sampled(leaf, "conversations")
+                tokens = records * looked.lengths.tokens
+                sizes[leaf] = float(records) if data.unit == "records" else tokens
+                said[leaf] = f"{records:,} records, about {tokens:,.0f} tokens"
+            found.append(tree(self.recipe, name, sizes).text(said))
+        return found
 
     def evaluation(self, evaluation: Any) -> EvaluationPlan:
         """The plan of one evaluation: a forward of every question with its options, once a condition."""

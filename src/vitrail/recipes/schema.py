@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vitrail.loops.parts import Loop
-from vitrail.recipes import continuing, looping, mixing
+from vitrail.recipes import continuing, looping, mixing, subsets
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
+from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
@@ -266,7 +267,7 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Translations | Facts | Mixture, Field(discriminator="kind")
+    Scenes | SceneTexts | File | Puzzle | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
 ]
 
 Condition = Literal["trained", "blind", "untrained"]
@@ -348,6 +349,7 @@ class Recipe(Frozen):
             if not self.stages and one.conditions and "untrained" in one.conditions:
                 message = "there are no stages, so no untrained model; leave this condition out"
                 wrong.append((("evaluation", position, "conditions"), message, list(one.conditions)))
+        wrong += subsets.faults(self)
         wrong += mixing.recipe_faults(self) + continuing.faults(self.stages, set(self.data))
         wrong += looping.faults(self)
         if wrong:
@@ -358,7 +360,7 @@ class Recipe(Frozen):
         """The conditions of an evaluation: its own, or all that there are."""
         every: tuple[Condition, ...] = ("trained", "blind", "untrained")
         there = every if self.stages else every[:2]
-        if self.data[evaluation.data].kind in ("scene_texts", "translations", "facts"):
+        if self.data[evaluation.data].kind in ("scene_texts", "puzzle", "translations", "facts"):
             there = tuple(name for name in there if name != "blind")
         return evaluation.conditions or there
 

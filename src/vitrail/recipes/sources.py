@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts, Subset
+from vitrail.recipes.subsets import open_subset
 
 Use = Literal["conversations", "questions"]
 
@@ -19,6 +20,8 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
     data = recipe.data[name]
     if isinstance(data, Mixture):
         return open_mixture(recipe, name, lambda leaf: open_data(recipe, leaf, use))
+    if isinstance(data, Subset):
+        return open_subset(recipe, name, lambda other: open_data(recipe, other, use))
     if isinstance(data, Scenes):
         return _scenes(data, recipe.seed_of(name), use, name)
     if isinstance(data, Puzzle):

@@ -21,6 +21,7 @@ from vitrail.recipes.objectives import build_objective, wants_preferences
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.sentences import annotate
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.subsets import origin
 from vitrail.recipes.teachers import check_teachers, train_teachers
 from vitrail.storage.runs import RunFolder
 
@@ -186,7 +187,7 @@ def _every_few_seconds(progress: Progress, what: str, seconds: float = 5.0) -> C
 
 
 def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> EncodedRecords:
-    data = recipe.data[name]
+    data = origin(recipe, name)
     source = open_data(recipe, name, "conversations")
     progress.note(f"{name}: reading {len(source):,} records")
     if set_aside_of(source).rows:
