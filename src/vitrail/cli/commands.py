@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("memory, time and parameters of a recipe, before anything runs", "plan"),
     "show": Command("the anatomy and parameters of a model or a run", "show"),
     "report": Command("write a run's HTML report again, from its files", "report"),
+    "forgetting": Command("what a run over several datasets kept of the earlier ones", "forgetting"),
     "data": Command(
         "look at, check and count files of records",
         children={
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Command] = {
             "convert": Command("write a file in another format or container", "data_convert"),
             "mine": Command("find translations among the texts of two languages", "data_mine"),
             "challenging": Command("choose what an early model finds hard but learnable", "data_challenging"),
+            "skills": Command("which source of a mixture helps which, by short runs", "data_skills"),
         },
     ),
     "weights": Command(
@@ -67,6 +69,7 @@ COMMANDS: dict[str, Command] = {
             "list": Command("the recipes that are shipped", "recipe_list"),
             "show": Command("a recipe with every default filled in, as YAML", "recipe_show"),
             "schema": Command("the JSON schema of recipe files, for editors", "recipe_schema"),
+            "continual": Command("a recipe whose datasets come one after the other", "recipe_continual"),
         },
     ),
     "completion": Command("a completion script for bash, zsh or tcsh", "completion"),
