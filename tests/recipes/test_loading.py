@@ -63,7 +63,7 @@ def fault(recipe, *overrides):
         (
             "data.scenes.kind=scene",
             "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, translations, facts, "
-            "mixture; did you mean 'scenes'?",
+            "mixture, subset; did you mean 'scenes'?",
         ),
         (
             "data.scenes.fold=tset",

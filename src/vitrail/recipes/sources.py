@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts, Subset
-from vitrail.recipes.subsets import open_subset
+from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.subsets import Subset, open_subset
 
 Use = Literal["conversations", "questions"]
 

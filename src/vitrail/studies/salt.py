@@ -1,11 +1,11 @@
 """Do soft labels of a small model in the first steps help a larger one to read? (SALT, arXiv 2410.18779)
 
-``vitrail study salt --testbed nano``: about half a minute a cell on one core, some 60 cells. Expected: above zero. A
-Llama of width 128 and four layers starts from random weights and reads texts about scenes for 200 steps; a Llama of
-width 64 and two layers, trained before on as many (once, kept in the cache), gives soft labels in the first 40. Method
-and control have the same steps and texts. What the small model costs beside them, a fifth of the large one's
-operations a step, comes to 38 steps of the large one: 36 to train it, 2 for its forwards. A context arm trains that
-much longer. A gain of a quarter in wall-clock time at 2.8 B and 545 billion tokens is no part of it.
+``vitrail study salt --testbed nano``: about 40 seconds a cell on one core, some 60 cells (an estimate). Expected:
+above zero. A Llama of width 128 and four layers starts from random weights and reads texts about scenes for 200 steps;
+a Llama of width 64 and two layers, trained before on as many (once, kept in the cache), gives soft labels in the first
+40. Method and control have the same steps and texts. What the small model costs beside them, a fifth of the large
+one's operations a step, comes to 38 steps of the large one: 36 to train it, 2 for its forwards. A context arm trains
+that much longer. A gain of a quarter in wall-clock time at 2.8 B and 545 billion tokens is no part of it.
 
 The effect is the difference in held-out loss, in nats a token, on texts that each seed draws for itself. δ = 0.01, one
 percent of perplexity. ``probe`` has the loss at 70 % of the steps, where the paper's model passes the standard one's
