@@ -100,7 +100,7 @@ def _losses(recipe: Recipe, names: Sequence[str], bundle: Any, records: int) -> 
     from vitrail.recipes.sources import open_data
     from vitrail.training.probing import Prober
 
-    rows = {}
+    rows: dict[str, Any] = {}
     for name in names:
         source = open_data(recipe, name, "conversations")
         rows[name] = EncodedRecords(take(source, min(records, len(source))), bundle.encoder)
