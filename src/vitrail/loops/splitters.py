@@ -100,7 +100,7 @@ class ChatModel:
         """Two requests an answer. One whose facts and questions are not equally many is left out."""
         c = self.config
         who = here.partner(c.who, model)
-        sampling = {"top_p": c.top_p, "seed": here.seed("divide")} if c.temperature else {}
+        sampling: dict[str, Any] = {"top_p": c.top_p, "seed": here.seed("divide")} if c.temperature else {}
         settings = GenerationSettings(max_new_tokens=c.max_new_tokens, temperature=c.temperature, **sampling)
         prompts = [
             _filled(c.to_facts, question=asked, answer=answer, facts=FACTS) for asked, answer in answers
