@@ -107,5 +107,5 @@ def test_an_encoder_is_not_talked_to(tmp_path, capsys):
 def test_an_encoder_without_its_head_is_refused(tmp_path):
     encoders.model("bert").base_model.save_pretrained(tmp_path / "bare")
     encoders.tokenizer("bert").save_pretrained(tmp_path / "bare")
-    with pytest.raises(ValueError, match="do not fit a masked encoder with its head"):
+    with pytest.raises(ValueError, match="do not fit its configuration"):
         load(tmp_path / "bare")

@@ -14,7 +14,7 @@ from torch import Tensor
 from vitrail.models.bundle import Bundle
 from vitrail.models.families.table import family_of
 from vitrail.models.folders import ProcessorParts, first_line
-from vitrail.models.loading import load_config, model_source
+from vitrail.models.loading import from_safetensors, load_config, model_source
 from vitrail.models.sentences import SentenceCollator, SentenceEncoder
 
 _OTHER_HEADS = ("pooler.", "cls.seq_relationship", "position_ids")
@@ -100,30 +100,7 @@ def load_text_encoder(
     config = load_config(source)
     if dtype is not None:
         options["dtype"] = dtype
-    try:
-        model, info = AutoModelForMaskedLM.from_pretrained(
-            source,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are told, and refused below
-            **options,
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{source} has no weights in safetensors that fit; other formats can run code and are not loaded "
-            f"({first_line(error)})"
-        ) from None
-    further = [name for name in info["unexpected_keys"] if not any(one in name for one in _OTHER_HEADS)]
-    wrong = {
-        "missing_keys": sorted(map(str, info["missing_keys"])),
-        "unexpected_keys": sorted(map(str, further)),
-        "mismatched_keys": sorted(map(str, info["mismatched_keys"])),
-    }
-    if any(wrong.values()):
-        told = {name: names for name, names in wrong.items() if names}
-        raise ValueError(f"the weights in {source} do not fit a masked encoder with its head: {told}")
+    model = from_safetensors(AutoModelForMaskedLM, source, config, left_over=_OTHER_HEADS, **options)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # tokenizers raises Exception itself for a file that it cannot read

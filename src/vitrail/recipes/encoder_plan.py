@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitrail.recipes.dual_plan import SAMPLE, _lengths, _size, _trained
+from vitrail.recipes.dual_plan import SAMPLE, lengths_of, size_of, trained_parts
 from vitrail.recipes.plan import EFFICIENCY, EvaluationPlan, Plan, StagePlan, steps_of
 from vitrail.recipes.schema import Model, Recipe
 from vitrail.recipes.sources import open_data
@@ -55,20 +55,17 @@ def encoder_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
         stage = asked.fitted(len(source))
         lengths = _sampled(source)
         steps, budget = steps_of(stage, len(source))
-        trained = _trained(model, stage.trains)
+        trained = trained_parts(model, stage.trains)
         flops, memory = _step(model, stage, lengths)
         seconds = None if rate is None else flops * (steps or 0) / (rate * EFFICIENCY)
         if seconds is not None and stage.max_minutes is not None:
             seconds = min(seconds or 60 * stage.max_minutes, 60 * stage.max_minutes)
         plan.stages.append(
-            StagePlan(
-                name=stage.name,
-                objective=" + ".join(one.name for one in stage.objectives),
-                data=stage.data,
+            StagePlan.of(
+                stage,
                 records=len(source),
                 trained=trained,
                 lengths=lengths,
-                batch_size=stage.records_a_step,
                 steps=steps,
                 budget=budget,
                 flops_a_step=flops,
@@ -94,25 +91,25 @@ def _sampled(source: Any) -> Any:
     for index in range(min(SAMPLE, len(source))):
         texts = texts_of(source[index * len(source) // min(SAMPLE, len(source))])
         found.append(max(3.0, sum(map(len, texts)) / 4 + len(texts) + 1))  # a token is about four letters
-    return _lengths(found)
+    return lengths_of(found)
 
 
 def _body(model: Any) -> int:
     """Weights that every token goes through."""
     words = model.get_input_embeddings().weight.numel()
-    return max(_size(model) - words, 1)
+    return max(size_of(model) - words, 1)
 
 
 def _step(model: Any, stage: Any, lengths: Any) -> tuple[float, dict[str, float]]:
     config, rows = model.config, stage.batch_size
-    learning = min(_size(model, trained=True), _body(model))
+    learning = min(size_of(model, trained=True), _body(model))
     head = 6.0 * config.vocab_size * config.hidden_size * PREDICTED
     flops = rows * lengths.tokens * (2.0 * _body(model) + 4.0 * learning + head)
     a_layer = 34 * config.hidden_size + 5 * config.num_attention_heads * lengths.longest
-    gradients = 4.0 * _size(model, trained=True)
+    gradients = 4.0 * size_of(model, trained=True)
     logits = 8.0 * rows * lengths.longest * PREDICTED * config.vocab_size
     memory = {
-        "weights": 4.0 * _size(model),
+        "weights": 4.0 * size_of(model),
         "gradients": gradients,
         "optimiser": 2 * gradients,
         "activations": 2.0 * rows * lengths.longest * a_layer * config.num_hidden_layers + logits,

@@ -40,6 +40,13 @@ class StagePlan:
     memory: dict[str, float]
     seconds: float | None
 
+    @classmethod
+    def of(cls, stage: Any, **found: Any) -> StagePlan:
+        """What the stage says itself, with what was found."""
+        objective = " + ".join(one.name for one in stage.objectives)
+        told: dict[str, Any] = {"name": stage.name, "objective": objective, "data": stage.data}
+        return cls(**told, batch_size=stage.records_a_step, **found)
+
 
 @dataclass(frozen=True)
 class EvaluationPlan:
@@ -178,14 +185,11 @@ class _Planner:
             if stage.max_minutes is not None:
                 seconds = min(seconds, 60 * stage.max_minutes)
             seconds += self._tower_seconds(stage.data, records * found.lengths.pictures, trained)
-        return StagePlan(
-            name=stage.name,
-            objective=" + ".join(one.name for one in stage.objectives),
-            data=stage.data,
+        return StagePlan.of(
+            stage,
             records=records,
             trained=trained,
             lengths=found.lengths,
-            batch_size=stage.records_a_step,
             steps=steps,
             budget=budget,
             flops_a_step=flops,
