@@ -5,9 +5,11 @@ import pytest
 from vitrail.data.scenes.sequences import ORDER
 from vitrail.recipes.loading import load
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.trained import recipe_of
 from vitrail.studies.declaring import study
 from vitrail.studies.house import EVALUATION
 from vitrail.studies.setting_up import TUNING_DRAW, cell
+from vitrail.studies.tc_llava import ASKED, WORLD
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +23,11 @@ def without_surgeries(arm):
 
 def test_arms_differ_in_the_surgery_alone(design):
     surgeries = {arm.name: arm.recipe["model"]["surgeries"] for arm in design.arms}
-    assert surgeries["vanilla"] == []
-    settings = {name: some[0] for name, some in surgeries.items() if some}
+    assert (
+        all(some[0]["name"] == "reinitialise" for some in surgeries.values())
+        and len(surgeries["vanilla"]) == 1
+    )
+    settings = {name: some[1] for name, some in surgeries.items() if len(some) > 1}
     assert set(settings) == {"tc_llava", "positions alone", "mask alone"}
     assert all(one["name"] == "tc_llava" for one in settings.values())
     assert settings["positions alone"]["mask"] == "none" and settings["mask alone"]["rope"] is False
@@ -37,19 +42,23 @@ def test_it_asks_about_order_on_frames_of_the_fold_that_it_says(design):
         recipe = load(made.recipe)
         source = open_data(recipe, "asked", "questions")
         assert source.fold == fold and source.seed == TUNING_DRAW and len(source) == 20
-        chats = [source[index] for index in range(len(ORDER))]
-        assert {chat.meta["kind"] for chat in chats} == set(ORDER)
+        chats = [source[index] for index in range(len(ASKED))]
+        assert {chat.meta["kind"] for chat in chats} == set(ASKED) <= set(ORDER)
         assert all(len(chat.images) == source.length for chat in chats)
         stages = [open_data(recipe, stage.data, "conversations") for stage in recipe.stages]
-        assert [stage.told for stage in stages] == [True, False, False]
+        assert [stage.told for stage in stages] == [False, False]
         assert all(stage.fold == "train" and stage.length == source.length for stage in stages)
         assert set(stages[-1].kinds) >= set(ORDER) and stages[0].seed == stages[-1].seed == TUNING_DRAW
+        before = recipe_of(recipe.model.recipe)
+        told = open_data(before, "told", "conversations")
+        assert told.told and told.fold == "train" and told.length == source.length and told.seed == WORLD
 
 
 def test_a_mock_reads_little():
     mock = study("tc_llava").design("nano", mock=True)
-    data = mock.control.recipe["data"]
-    assert data["scenes"]["n"] == data["told"]["n"] <= 32 and mock.questions <= 16
+    begun = mock.control.recipe["model"]["recipe"]
+    assert mock.control.recipe["data"]["scenes"]["n"] <= 32 and mock.questions <= 16
+    assert begun["data"]["told"]["n"] <= 32 and begun["stages"][0]["max_steps"] == 2
 
 
 def test_only_sequences_have_a_length():

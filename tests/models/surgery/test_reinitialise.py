@@ -70,7 +70,8 @@ def test_a_tower_of_layers_that_draw_themselves():
     operate(model, "reinitialise", {"parts": ["tower"]}, seed=0)
     assert not any(bool((parameter == 3).any()) for parameter in model.tower.parameters())
     assert all(torch.equal(value, rest[key]) for key, value in model.language.state_dict().items())
-    with pytest.raises(ValueError, match="connector has no rule that draws 'cells' anew"):
+    model.connector.more = torch.nn.Parameter(torch.ones(2, 2))
+    with pytest.raises(ValueError, match="connector has no rule that draws 'more' anew"):
         operate(model, "reinitialise", {"parts": ["connector"]})
 
 
@@ -78,3 +79,14 @@ def test_parts_that_are_not_there():
     model = families.build("llava")
     with pytest.raises(ValueError, match=r"no part 'tower\.block'; did you mean 'tower\.blocks'"):
         operate(model, "reinitialise", {"parts": ["tower.block"]})
+
+
+def test_a_connector_with_cells_is_drawn_anew_whether_it_was_trained_or_not():
+    for trained in (False, True):
+        model = nano.build(seed=0).model
+        connector = anatomy.part(model, "connector")
+        if trained:
+            torch.nn.init.normal_(connector.cells)
+        before = connector.up.weight.clone()
+        operate(model, "reinitialise", {"parts": ["connector"]}, seed=1)
+        assert not connector.cells.any() and not torch.equal(before, connector.up.weight)

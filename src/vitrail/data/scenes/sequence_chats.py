@@ -33,9 +33,6 @@ MIX: dict[str, float] = {
 }  # fmt: skip
 """How often a conversation asks for a kind, in proportion."""
 
-TOLD = 4
-"""How often a told frame says its thing at most: a picture is several tokens, too."""
-
 
 class _Sequences(SceneSource[Chat]):
     """What both sources share. ValueError for a length or a kind that there is none of."""
@@ -123,9 +120,8 @@ class SequenceQuestions(_Sequences):
 class SequenceConversations(_Sequences):
     """Several exchanges about one sequence, with short answers; none gives away the answer of a later one.
 
-    ``told`` writes the frames out instead of showing them: a line a frame, with the name of its thing once to
-    :data:`TOLD` times, so that a language model learns what is asked before it sees. Which way a thing moves is not
-    told.
+    ``told`` writes the frames out instead of showing them: a line a frame, with the name of its thing, so that a
+    language model learns what is asked before it sees. Which way a thing moves is not told.
     """
 
     use = "sequence_conversations"
@@ -167,16 +163,15 @@ class SequenceConversations(_Sequences):
         """The frames of item ``index``, masks included; none where they are told."""
         return self._composed(self._checked(index))[0]
 
-    def _told(self, series: Series, draws: Draws) -> tuple[Content, ...]:
-        lines = (" ".join([name] * draws.integer(1, TOLD)) for name in series.names)
-        return (Text(text="".join(f"{line}\n" for line in lines)),)
+    def _told(self, series: Series) -> tuple[Content, ...]:
+        return (Text(text="".join(f"{name}\n" for name in series.names)),)
 
     def __getitem__(self, index: int) -> Chat:
         """The frames, then up to ``turns`` exchanges about them, no fact twice."""
         index = self._checked(index)
         series, draws = self._composed(index)
         mix = {kind: self.mix[kind] for kind in FORMS[series.form] if kind in self.mix}
-        shown = self._told(series, draws) if self.told else tuple(frame.image() for frame in series.frames)
+        shown = self._told(series) if self.told else tuple(frame.image() for frame in series.frames)
         count, asked = draws.integer(*self.turns), list[Question]()
         for _ in range(6 * count):
             if len(asked) == count:

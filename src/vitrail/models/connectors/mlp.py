@@ -70,6 +70,11 @@ class MLPConnector(Connector):
             rows, cols = self.grid(config.pool, config.pool)
             self.cells = nn.Parameter(torch.zeros(rows * cols, hidden_size))
 
+    def reset_parameters(self) -> None:
+        """What no layer of it resets: the learned vectors of the cells, to zeros."""
+        if self.cells is not None:
+            nn.init.zeros_(self.cells)
+
     def grid(self, rows: int, cols: int) -> tuple[int, int]:
         """The pooled grid, whatever comes in; the tower's own grid without pooling. In blocks of ``stride``."""
         side = self.config.pool

@@ -42,7 +42,9 @@ class Reinitialise(Surgery):
         for name in self.config.parts:
             module = part(model, name)
             before = {
-                key: value.detach().clone() for key, value in module.named_parameters() if value.ndim > 1
+                key: value.detach().clone()
+                for key, value in module.named_parameters()
+                if value.ndim > 1 and not _zero(value)
             }
             for one in (*module.modules(), *module.parameters()):
                 # transformers leaves alone what it marked as loaded.
@@ -62,6 +64,11 @@ class Reinitialise(Surgery):
 
     def rebuild(self, model: nn.Module, record: dict[str, Any]) -> None:
         """Nothing: the shapes are those of the model, and the weights are saved."""
+
+
+def _zero(value: Tensor) -> bool:
+    """Whether it is as some begin: drawn anew it may be the same."""
+    return value.device.type != "meta" and not bool(value.any())
 
 
 def _same(value: Tensor, before: Tensor) -> bool:
