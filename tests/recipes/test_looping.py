@@ -198,6 +198,15 @@ def test_what_does_not_go_together_is_told(change, why):
         loading.load(grown(), change)
 
 
+def test_paths_of_partners_belong_to_the_file(tmp_path):
+    made = grown(teacher={"name": "chat_model", "who": "./teacher"})
+    path = tmp_path / "grown.yaml"
+    path.write_text(json.dumps(made))
+    assert loading.load(path).loop.config.teacher.config.who == str(tmp_path / "teacher")
+    path.write_text(json.dumps(grown(teacher={"name": "chat_model", "who": "hub/teacher"})))
+    assert loading.load(path).loop.config.teacher.config.who == "hub/teacher"
+
+
 def test_the_command_plans_and_refuses(tmp_path, capsys):
     from vitrail.cli.main import main
 

@@ -122,6 +122,14 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
     stages = raw.get("stages")
     for stage in stages if isinstance(stages, list) else ():
         _rebase_teachers(stage.get("objective") if isinstance(stage, dict) else None, folder)
+    _rebase_partners(raw.get("loop"), folder)
+
+
+def _rebase_partners(loop: Any, folder: Path) -> None:
+    """The models that a loop asks, where their paths begin with ``.``."""
+    for part in loop.values() if isinstance(loop, dict) else ():
+        if isinstance(part, dict) and isinstance(part.get("who"), str) and part["who"].startswith("."):
+            part["who"] = str(folder / part["who"])
 
 
 def _rebase_teachers(objective: Any, folder: Path) -> None:

@@ -110,7 +110,8 @@ class RecipeWorkshop:
     def start(self) -> str:
         """The model before the first round: of the stages that run once, or the recipe's own."""
         model = self.recipe.model
-        if not self.before and model.path is not None and not (model.surgeries or model.image):
+        changed = model.surgeries or model.deltas or model.image
+        if not self.before and model.path is not None and not changed:
             return model.path
         assert self.recipe.loop is not None
         shared = self.recipe.loop.config.share_start
