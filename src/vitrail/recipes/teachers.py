@@ -6,7 +6,6 @@ two processes that want the same one train it once. What it cost is in its own r
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,10 +56,11 @@ def place_of(config: TeacherConfig, recipe: Recipe, progress: Progress | None = 
     from vitrail.recipes.training_run import is_trained
     from vitrail.storage.lock import Locked
     from vitrail.storage.runs import RunFolder
+    from vitrail.training import processes
 
     if is_trained(RunFolder(folder)):
         return str(folder)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes.count() > 1:
         raise ValueError(
             "the teacher's recipe has not been run, and several processes cannot do so together; run it first "
             "(vitrail train), and name its run as the teacher's path"
