@@ -47,7 +47,7 @@ def quantise(
     library = bitsandbytes("model.quantization")
     saved = 0
     for name in layers if bits == 4 and torch.device(device).type == "cpu" else ():
-        inputs = model.get_submodule(name).in_features
+        inputs: Any = model.get_submodule(name).in_features
         if inputs % BLOCK:
             raise ValueError(
                 f"model.quantization: {name} takes {inputs} inputs, and four bits on a CPU want whole blocks of "

@@ -8,6 +8,7 @@ whole tensors, so that other processes, or one alone, go on from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -91,13 +92,23 @@ class Sharded:
             parameter.data = parameter.data.new_empty(0)  # the shares are what is kept
         module._is_accelerate_prepared = True  # type: ignore[assignment]  # no data parallelism around it
 
-    def gather(self) -> None:
-        """Make the module whole again, as it was; on all processes."""
+    def read(self, batch: Any, instead: Callable[[nn.Module, Any], Any]) -> Any:
+        """``instead(model, batch)`` with whole weights, without training (:class:`~vitrail.training.joint.Joint`)."""
+        try:
+            return self.module(batch, instead)
+        finally:
+            self._reshard()  # without a backward pass what was gathered would stay
+
+    def _reshard(self) -> None:
         from torch.distributed.fsdp import FSDPModule
 
         for inner in self.module.modules():
             if isinstance(inner, FSDPModule):
                 inner.reshard()
+
+    def gather(self) -> None:
+        """Make the module whole again, as it was; on all processes."""
+        self._reshard()
         done: set[int] = set()
         for inner, name, parameter in self._parameters:
             if id(parameter) not in done:  # tied ones once
