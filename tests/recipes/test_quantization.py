@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 import families
 from conftest import chat
 from vitrail.data.readers import write_jsonl
-from vitrail.models.loading import load
+from vitrail.models.loading import load, load_config
 from vitrail.objectives.next_token import NextToken
 from vitrail.recipes import assembly, loading
 from vitrail.recipes.adapters import linear_layers
+from vitrail.recipes.plan import plan
 from vitrail.recipes.problems import RecipeError
 from vitrail.recipes.run import run
 from vitrail.recipes.schema import Model
@@ -163,6 +164,22 @@ class Breaks(NextToken):
         if self.calls == self.break_at:
             raise RuntimeError("broken off on purpose")
         return super().forward(model, batch)
+
+
+def test_a_plan_counts_few_bits(wide, records):
+    def memory(bits, optimizer):
+        planned = loading.load(
+            recipe(wide("llava"), records), {"stages.0.optimizer": optimizer, "model.quantization": bits}
+        )
+        return plan(planned, measure_speed=False).stages[0].memory
+
+    many, few = memory(None, "adamw_torch_fused"), memory(4, "adamw_8bit")
+    config = load_config(str(wide("llava"))).text_config
+    layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * config.intermediate_size
+    assert many["weights"] - few["weights"] == pytest.approx(
+        config.num_hidden_layers * layer * (4 - 0.5159), rel=1e-3
+    )
+    assert few["optimiser"] == many["optimiser"] / 4
 
 
 @needs_bitsandbytes

@@ -182,3 +182,10 @@ def test_a_recipe_with_a_mixture_and_probes_goes_on_with_two_processes(
     files = [folder / "evaluation" / "held" / "scores.json" for folder in (run, whole)]
     scores = [json.loads(file.read_text())["trained"] for file in files]
     assert scores[0]["n"] == scores[1]["n"] == 8
+
+
+def test_packed_rows_go_to_other_processes_as_they_are(processes, tmp_path):
+    order = {"stage": {"packing": 160, "batch_size": 2, "accumulation": 1, "max_steps": 4}}
+    whole = processes.whole(tmp_path / "whole", 1, **order)
+    processes.broken(tmp_path / "stage", 1, 4, **order)
+    near(processes.whole(tmp_path / "stage", 2, **order), whole)

@@ -130,6 +130,8 @@ def _encoded(
         if prepared is not None:
             kept = len(source) - prepared.computed
             progress.note(f"{name}: {kept:,} records were prepared before, {prepared.computed:,} now")
+    if preparing and not isinstance(records, EncodedRecords):
+        progress.note(f"{name}: pairs and preferences are not kept, but encoded when a stage begins")
     note = f"{name}: {len(records):,} records, {sum(records.lengths):,} tokens"
     if records.sentence():
         note += f"; {records.sentence()}"
