@@ -2,9 +2,9 @@
 
     python benchmarks/few_bits.py [--width 576] [--layers 2]
 
-A decoder of SmolLM2-135M's width (random weights) is quantised as ``model.quantization`` does it, and one step of AdamW
-is made with states of 8 and of 32 bits on all its linear weights. Nothing is timed. ``weights``: bytes of the decoder's
-linear weights with their scales; ``error``: of a layer's product, relative; ``states``: bytes of the optimiser's tensors.
+A decoder of the width of SmolLM2-135M (random weights) is quantised as ``model.quantization`` does it, and one step of
+AdamW is made with states of 8 and of 32 bits on all its linear weights. Nothing is timed. ``weights``: bytes of the
+linear weights with their scales; ``error``: of a product, relative; ``states``: bytes of the tensors of the optimiser.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from vitrail.recipes.adapters import linear_layers
 
 def decoder(width: int, layers: int) -> nn.Module:
     torch.manual_seed(0)
-    sizes = {"hidden_size": width, "intermediate_size": 8 * width // 3 // 64 * 64, "num_hidden_layers": layers}
+    sizes = {
+        "hidden_size": width,
+        "intermediate_size": 8 * width // 3 // 64 * 64,
+        "num_hidden_layers": layers,
+    }
     heads = {"num_attention_heads": width // 64, "num_key_value_heads": width // 64}
     return LlamaForCausalLM(LlamaConfig(vocab_size=512, **sizes, **heads))
 
@@ -56,12 +60,16 @@ def of_states(width: int, layers: int) -> float:
         optimizer = kind(weights)
         optimizer.step()
         states = [value for own in optimizer.state.values() for value in own.values()]
-        found.append(sum(value.nbytes for value in states if isinstance(value, Tensor) and value.numel() > 256))
+        found.append(
+            sum(value.nbytes for value in states if isinstance(value, Tensor) and value.numel() > 256)
+        )
     return round(found[0] / found[1], 4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--width", type=int, default=576)
     parser.add_argument("--layers", type=int, default=2)
     chosen = vars(parser.parse_args())

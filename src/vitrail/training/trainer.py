@@ -27,6 +27,7 @@ from vitrail.objectives.objective import Objective
 from vitrail.storage import atomic
 from vitrail.training import checkpoints, planning, processes, trunks
 from vitrail.training.activations import checkpoint_activations
+from vitrail.training.beginning import begin
 from vitrail.training.companions import Companion
 from vitrail.training.division import Division
 from vitrail.training.joint import Joint
@@ -111,7 +112,7 @@ def train_stage(
     if first.world_size > 1:
         processes.leave_in_order()
     with first.main_process_first(desc="stage"):
-        _begin(folder, config, seed, len(dataset), fingerprint)
+        begin(folder, config, seed, len(dataset), fingerprint)
     if (folder / "done.json").exists():
         if first.process_index == 0:
             _clear(folder)  # killed between writing the result and this
@@ -145,46 +146,6 @@ def train_stage(
     trainer.trunk, trainer.companions, trainer.sharded = trunk, companions, sharded
     plan = _plan(trainer, plan, precision, selection, frozen)
     return _run(trainer, plan, progress, keeps_state)
-
-
-def _begin(folder: Path, config: StageConfig, seed: int, records: int, fingerprint: str | None) -> None:
-    """Make the folder, clean up behind a killed process, and refuse another stage's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if processes.is_first():
-        atomic.sweep(folder)
-    here = {"config": config.identity(), "seed": seed, "records": records, "data": fingerprint}
-    path = folder / "stage.json"
-    if not path.exists():
-        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if others:
-            raise ValueError(
-                f"{folder} holds {sorted(others)[0]!r} but no stage.json; choose an empty or a new folder"
-            )
-        atomic.write_json(path, here)
-        return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    here = json.loads(json.dumps(here))
-    begun = _as_now(there["config"])
-    for name in here["config"].keys() | begun.keys():
-        _same(folder, name, begun.get(name), here["config"].get(name))
-    for name in ("seed", "records", "data"):
-        _same(folder, name, there[name], here[name])
-
-
-def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored stage as it is read today: a field that was not there when it was written has its default."""
-    try:
-        return dict(json.loads(json.dumps(StageConfig.model_validate(stored).identity())))
-    except ValueError:
-        return stored
-
-
-def _same(folder: Path, name: str, there: Any, here: Any) -> None:
-    if there != here:
-        raise ValueError(
-            f"{folder} was begun with {name}={there!r}, now it is {here!r}; set it back to go on, "
-            "choose another folder, or remove this one to start again"
-        )
 
 
 def _division(config: StageConfig, plan: StagePlan | None, world: int, objective: Objective) -> Division:
@@ -287,7 +248,7 @@ def _plan(
         _check_resumed(trainer, known, frozen)
         trainer.args.max_steps = known.steps
         return known
-    begin, step = time.monotonic(), None
+    started, step = time.monotonic(), None
     if config.max_minutes is not None:
         trainer.progress.note(
             f"{config.name}: measuring a few steps to see how many fit into {config.max_minutes:g} min"
@@ -302,7 +263,7 @@ def _plan(
     filling = planning.filling(config, records, lengths, world, seed)
     rows = planning.rows_wanted(config, lengths, seed)
     steps, by = trainer.agreed(
-        planning.choose_steps(config, epoch, world, seconds, trainer.agreed(time.monotonic() - begin), rows)
+        planning.choose_steps(config, epoch, world, seconds, trainer.agreed(time.monotonic() - started), rows)
     )
     own = sum(p.numel() for p in trainer.joint.objective.parameters())
     plan = StagePlan(
