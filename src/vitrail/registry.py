@@ -156,6 +156,17 @@ _built_in(
     "objectives.llava_kd",
     llava_kd="LlavaKD a larger teacher's distributions and visual relations",
 )
+_built_in("objective", "objectives.masked", masked="Masked tokens of a masked encoder, hidden at random")
+_built_in("objective", "objectives.lem", lem="LEM one piece of each name, noun and verb hidden")
+_built_in(
+    "tagger",
+    "models.experts.taggers",
+    annotated="Annotated what the data says: CoNLL files, or entities in meta",
+    lexicon="Lexicon words looked up in a list",
+    spacy="Spacy an installed pipeline of spaCy",
+    stanza="Stanza an installed pipeline of Stanza",
+    token_classifier="TokenClassifier models of transformers for parts of speech and names",
+)
 _built_in("objective", "objectives.preference", dpo="DPO the better of two answers, against a reference")
 _built_in(
     "objective", "objectives.salt", salt="Salt next token mixed with a small teacher's in the first steps"
@@ -208,6 +219,39 @@ _built_in(
     loss="Loss nats a token of the reference answer",
     match="Match an answer in words says the right option",
 )
+_built_in(
+    "inferencer",
+    "evaluation.best_of",
+    best_of="BestOf of several samples the one that preference learning rewards most",
+)
+_built_in(
+    "metric",
+    "evaluation.answer_metrics",
+    numeric="Numeric an answer's final number is the reference's",
+    span_f1="SpanF1 an answer's words overlap with the reference's",
+)
+_built_in("metric", "evaluation.hallucination", chair="Chair a description names no object that is not there")
+_built_in("loop", "loops.llm2llm", llm2llm="LLM2LLM data grow where the student is still wrong")
+_built_in("loop", "loops.rlaif_v", rlaif_v="RLAIFV preferences among the model's own samples, claim by claim")
+_built_in(
+    "writer",
+    "loops.writers",
+    chat_model="ChatModel a language model writes new examples",
+    scenes="Scenes a program composes another scene and asks alike",
+)
+_built_in(
+    "splitter",
+    "loops.splitters",
+    rules="Rules sentences and listed things, by rule",
+    chat_model="ChatModel a language model rewrites answers into facts and questions",
+)
+_built_in(
+    "labeller",
+    "loops.labellers",
+    model="Model a multimodal model, by its probabilities of yes and no",
+    chat_model="ChatModel a multimodal model that answers yes or no in words",
+    scene_truth="SceneTruth what is known about composed scenes, right as often as asked",
+)
 
 _built_in(
     "objective",
@@ -218,6 +262,11 @@ _built_in(
     "inferencer",
     "evaluation.similarity",
     similarity="Similarity rank options, or all texts, by likeness to the picture",
+)
+_built_in(
+    "inferencer",
+    "evaluation.translation",
+    translation="Translation find the sentence of another language that says the same",
 )
 _built_in(
     "expert",

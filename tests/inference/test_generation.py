@@ -156,3 +156,22 @@ def test_a_literal_placeholder_in_the_text_is_text(talker):
     count = [int(np.sum(one.input_ids == talker.encoder.image_token_id)) for one in (coded, ordinary)]
     assert count[0] == count[1]
     assert len(generate(talker, [plain], GenerationSettings(max_new_tokens=2))) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 5}, {"top_p": 0.8}])
+def test_what_is_drawn_for_a_chat_does_not_depend_on_its_neighbours(talker, settings):
+    warm = GenerationSettings(max_new_tokens=8, temperature=1.0, seed=3, **settings)
+    together = generate(talker, CHATS, warm, batch_size=16)
+    assert together == generate(talker, CHATS, warm, batch_size=2)
+    assert together[::-1] == generate(talker, CHATS[::-1], warm, batch_size=3)
+    assert [together[2]] == generate(talker, CHATS[2:3], warm)
+    assert len({reply.tokens for reply in together}) == len(CHATS)
+
+
+def test_draws_follow_the_distribution():
+    from vitrail.inference.drawing import RowDraws
+
+    logits = torch.tensor([0.0, 1.0, 2.0, -float("inf")]).expand(20_000, -1)
+    drawn = RowDraws(list(range(20_000)))(torch.empty(0), logits).argmax(-1)
+    shares = torch.bincount(drawn, minlength=4) / len(drawn)
+    assert torch.allclose(shares, logits[0].softmax(-1), atol=0.015) and shares[3] == 0

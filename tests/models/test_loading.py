@@ -80,10 +80,10 @@ def test_an_unknown_type_is_refused_with_what_has_to_be_told(folder):
         load(folder)
 
 
-def test_an_encoder_writes_no_text(tmp_path):
+def test_an_encoder_without_a_tokenizer_is_refused(tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     T.BertForMaskedLM(T.BertConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path / "bert")
-    with pytest.raises(ValueError, match="is BERT, which writes no text"):
+    with pytest.raises(ValueError, match="no tokenizer that can be read"):
         load(tmp_path / "bert")
 
 

@@ -155,7 +155,10 @@ def test_a_tokenizer_in_a_folder_without_a_chat_template_gets_one(tmp_path):
         ({"name": "a"}, "a ready language model alone is given as 'path'"),
         ({}, "model.language.name: give a hub name or folder, or 'config'"),
         (language(model_type="lama"), "config.model_type: .* did you mean 'llama'"),
-        (language(model_type="bert"), "config.model_type: transformers has no causal language model"),
+        (
+            language(model_type="vit"),
+            "config.model_type: transformers has no causal language model or masked",
+        ),
         ({"config": SIZES, "tokenizer": "nano"}, "config.model_type: this field is required"),
         (language(hiden_size=32), "config.hiden_size: llama has no such setting; did you mean 'hidden_size'"),
         (language(hidden_size="32"), "model.language.config: transformers does not take these settings"),

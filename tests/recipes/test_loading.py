@@ -62,8 +62,8 @@ def fault(recipe, *overrides):
         ("stages.0.objective={name: next_token, z_los: 1}", "did you mean 'z_loss'"),
         (
             "data.scenes.kind=scene",
-            "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, mixture; "
-            "did you mean 'scenes'?",
+            "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, translations, facts, "
+            "mixture, subset; did you mean 'scenes'?",
         ),
         (
             "data.scenes.fold=tset",
@@ -143,6 +143,22 @@ def test_relative_paths_belong_to_the_file(file, tmp_path, monkeypatch):
     assert loading.load(file).data["own"].path == str(tmp_path / "own.jsonl")
     monkeypatch.chdir(tmp_path)
     assert loading.load("mine.yaml", ["data.own.path=x/y.jsonl"]).data["own"].path == "x/y.jsonl"
+
+
+def test_so_do_those_of_teachers(tmp_path):
+    inner = "{name: large, model: {testbed: nano}, data: {own: {kind: file, path: big.jsonl}}, stages: []}"
+    teachers = ["./large", "org/large", "{path: ../large}", "{recipe: large.yaml}", "{recipe: nano}"]
+    teachers.append(f"{{recipe: {inner}}}")
+    lines = ["name: mine", "model: {testbed: nano}", "data: {own: {kind: file, path: own.jsonl}}", "stages:"]
+    for number, teacher in enumerate(teachers):
+        objective = f"[next_token, {{name: llava_kd, teacher: {teacher}}}]"
+        lines.append(f"- {{name: s{number}, data: own, max_steps: 1, objective: {objective}}}")
+    (tmp_path / "mine.yaml").write_text("\n".join(lines))
+    stages = loading.load(tmp_path / "mine.yaml").stages
+    found = [stage.objectives[1].config.teacher for stage in stages]
+    assert [one.path for one in found[:3]] == [f"{tmp_path}/large", "org/large", f"{tmp_path}/../large"]
+    assert [one.recipe for one in found[3:5]] == [f"{tmp_path}/large.yaml", "nano"]
+    assert found[5].recipe["data"]["own"]["path"] == f"{tmp_path}/big.jsonl"
 
 
 @pytest.mark.parametrize("name", ["house-nano", "nano", "quickstart", "own-data", "tune"])

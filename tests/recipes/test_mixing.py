@@ -240,3 +240,33 @@ def test_an_empty_source_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"data\.count|none\.jsonl"):
         open_data(load(recipe(data=data)), "all", "conversations")
     shutil.rmtree(tmp_path)
+
+
+def test_a_plan_and_the_shown_recipe_draw_the_tree(tmp_path, capsys):
+    from vitrail.cli.main import main
+    from vitrail.recipes.plan import plan
+    from vitrail.recipes.yaml_text import dump as dump_plain
+
+    planned = plan(load(recipe()), measure_speed=False, measure_memory=False)
+    assert len(planned.mixtures) == 1
+    lines = planned.mixtures[0].splitlines()
+    assert (
+        lines[1].startswith("├─  50.0 %  questions")
+        and "75.0 %, 37.5 % of all  where  (12 records" in lines[3]
+    )
+    by_size = recipe()["data"] | {"all": {"kind": "mixture", "sources": ["what", "where"]}}
+    sized = plan(load(recipe(data=by_size)), measure_speed=False, measure_memory=False)
+    assert "├─  66.7 %  what  (24 records, about" in sized.mixtures[0]
+    assert (
+        plan(load(recipe(stages=[stage(data="what")])), measure_speed=False, measure_memory=False).mixtures
+        == []
+    )
+
+    (tmp_path / "mine.yaml").write_text(dump_plain(recipe(data=by_size)))
+    assert main(["recipe", "show", str(tmp_path / "mine.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "# └─  50.0 %  where" in shown and "# all: shares follow sizes ('vitrail plan' knows them)" in shown
+    )
+    (tmp_path / "again.yaml").write_text(shown)
+    assert load(tmp_path / "again.yaml") == load(tmp_path / "mine.yaml")

@@ -75,3 +75,26 @@ def test_another_stage_is_refused(base):
     longer = changed(base, {"add": {"stages": [{"name": "more", "data": "scenes", "max_steps": 1}]}})
     with pytest.raises(ValueError, match="longer has the stages tune, more, and base has tune"):
         require_equal_budgets([Arm("base", base), Arm("longer", longer)])
+
+
+def mixed(base, **mixture):
+    data = {**base["data"], "more": {**base["data"]["scenes"], "n": 7}}
+    data["all"] = {"kind": "mixture", "sources": {"scenes": 1, "more": 1}, **mixture}
+    return changed({**base, "data": data}, {"set": {"stages.tune.data": "all"}})
+
+
+def test_a_mixture_s_budget_is_what_it_draws_from_whatever_the_shares(base):
+    even = mixed(base)
+    other = mixed(base, sources={"more": 0.9, "scenes": 0.1})
+    require_equal_budgets([Arm("even", even), Arm("other", other)])
+    fewer = mixed(base, sources={"scenes": 1.0})
+    with pytest.raises(ValueError, match="data of stage 'tune'"):
+        require_equal_budgets([Arm("even", even), Arm("fewer", fewer)])
+    require_equal_budgets([Arm("even", even), Arm("fewer", fewer)], same_data=False)
+    data = {**even["data"], "part": {"kind": "subset", "source": "all", "share": 0.5}}
+    part = changed({**even, "data": data}, {"set": {"stages.tune.data": "part"}})
+    require_equal_budgets([Arm("even", even), Arm("part", part)])
+    with pytest.raises(ValueError, match="max_steps of stage 'tune'"):
+        require_equal_budgets(
+            [Arm("even", even), Arm("longer", changed(even, {"set": {"stages.tune.max_steps": 24}}))], False
+        )

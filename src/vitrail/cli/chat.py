@@ -61,6 +61,10 @@ def _conversation(args: argparse.Namespace) -> Any:
         max_new_tokens=args.max_new_tokens, temperature=args.temperature, seed=args.seed
     )
     bundle = place(load(args.model))
+    if bundle.family.kind in ("encoder", "dual encoder"):
+        raise ValueError(
+            f"{args.model} is {bundle.family.about}, which writes no text; name a language model or a multimodal one"
+        )
     if args.load is not None:
         return Conversation.load(args.load, bundle, settings=settings, overflow="drop_oldest")
     return Conversation(bundle, settings=settings, system=args.system, overflow="drop_oldest")

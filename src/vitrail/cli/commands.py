@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command("train a recipe, or on your own file of conversations", "train", together=True),
     "prepare": Command("tokens and features of a recipe's data, made ready for training", "prepare"),
+    "loop": Command("train, look, make data, and train again: a recipe with a loop", "loop"),
     "eval": Command("evaluate a trained model", "evaluate"),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("memory, time and parameters of a recipe, before anything runs", "plan"),
     "show": Command("the anatomy and parameters of a model or a run", "show"),
     "report": Command("write a run's HTML report again, from its files", "report"),
+    "forgetting": Command("what a run over several datasets kept of the earlier ones", "forgetting"),
     "data": Command(
         "look at, check and count files of records",
         children={
@@ -54,7 +56,16 @@ COMMANDS: dict[str, Command] = {
             "check": Command("read every record and picture; name what is wrong", "data_check"),
             "stats": Command("counts and sizes", "data_stats"),
             "convert": Command("write a file in another format or container", "data_convert"),
+            "mine": Command("find translations among the texts of two languages", "data_mine"),
             "challenging": Command("choose what an early model finds hard but learnable", "data_challenging"),
+            "skills": Command("which source of a mixture helps which, by short runs", "data_skills"),
+        },
+    ),
+    "weights": Command(
+        "differences of checkpoints: measured, kept, and added to others",
+        children={
+            "add": Command("add the difference of two checkpoints to a third", "weights_add"),
+            "diff": Command("how far two checkpoints lie apart; write their difference", "weights_diff"),
         },
     ),
     "recipe": Command(
@@ -63,6 +74,7 @@ COMMANDS: dict[str, Command] = {
             "list": Command("the recipes that are shipped", "recipe_list"),
             "show": Command("a recipe with every default filled in, as YAML", "recipe_show"),
             "schema": Command("the JSON schema of recipe files, for editors", "recipe_schema"),
+            "continual": Command("a recipe whose datasets come one after the other", "recipe_continual"),
         },
     ),
     "completion": Command("a completion script for bash, zsh or tcsh", "completion"),

@@ -45,11 +45,30 @@ def run(args: argparse.Namespace) -> int:
         print_json(planned.as_json())
     else:
         print_plan(planned)
+        print_loop(recipe, planned)
     return 0
 
 
+def print_loop(recipe: Any, plan: Any) -> None:
+    """What a recipe's loop repeats and asks for, if it has one."""
+    from vitrail.recipes.looping import forecast
+
+    if recipe.loop is None:
+        return
+    told = forecast(recipe, plan)
+    rows = [
+        (one["what"], "–" if one["times"] is None else f"{one['times']:,}", one["whom"])
+        for one in told["asked"]
+    ]
+    print()
+    print_table(f"loop: {recipe.loop.name}", ("a round at the most", "times", "by"), rows, right=(1,))
+    time = "" if told["seconds"] is None else f", about {_time(told['seconds'])} of training in all"
+    once = f"{', '.join(told['once'])} once, then " if told["once"] else ""
+    print(f"{once}{told['rounds']} rounds of {', '.join(told['repeated'])}{time}")
+
+
 def print_plan(plan: Any) -> None:
-    """The plan as three tables: parts and what trains in them, stages, evaluations."""
+    """The plan as tables (parts and what trains in them, stages, evaluations), and mixtures as trees."""
     stages = plan.stages
     columns = ("part", "kind", "parameters", *(f"trained by {stage.name}" for stage in stages))
     rows = [
@@ -74,6 +93,8 @@ def print_plan(plan: Any) -> None:
             right=range(3, 10),
         )
         _print_memory(stages)
+    for tree in plan.mixtures:
+        print(f"{tree}\n")
     if plan.evaluation:
         print_table(
             "evaluation",

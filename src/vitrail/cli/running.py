@@ -28,9 +28,21 @@ def carry_out(recipe: Any, folder: Path, args: argparse.Namespace, planned: Any 
     if args.json and processes.is_first():
         print_json(result.as_json())
     elif not quiet:
+        print_rounds(folder)
         print_scores(result.scores)
         print_next(result)
     return 0
+
+
+def print_rounds(folder: Path) -> None:
+    """What each round of a loop made and scored, where the run has a loop."""
+    from vitrail.recipes.looping import rounds_of, rounds_table
+    from vitrail.storage.runs import RunFolder
+
+    rounds = rounds_of(RunFolder(folder))
+    if rounds:
+        columns, rows = rounds_table(rounds)
+        print_table("rounds", columns, rows, right=range(len(columns)))
 
 
 def print_scores(scores: dict[str, dict[str, Any]]) -> None:

@@ -168,7 +168,7 @@ class Generate:
     gives = "text"
 
     class Config(Settings):
-        """Greedy with ``temperature`` 0; otherwise drawn with ``seed``, then batch size matters too."""
+        """Greedy with ``temperature`` 0; otherwise drawn with ``seed``."""
 
         max_new_tokens: int = Field(default=32, ge=1)
         temperature: float = Field(default=0.0, ge=0)

@@ -81,7 +81,7 @@ class Similarity:
             if getattr(model, "logit_bias", None) is not None:
                 logits = logits + model.logit_bias.float().cpu()
         return [
-            _ranked([float(row[place[text]]) for text in one.options])
+            ranked([float(row[place[text]]) for text in one.options])
             for row, one in zip(logits, asked, strict=True)
         ]
 
@@ -90,7 +90,8 @@ class Similarity:
         return {}
 
 
-def _ranked(values: list[float]) -> dict[str, Any]:
+def ranked(values: list[float]) -> dict[str, Any]:
+    """What an answers file keeps of options ranked by ``values``; those within 1e-5 are tied."""
     top = max(values)
     close = [index for index, value in enumerate(values) if top - value < TIE]
     second = sorted(values)[-2] if len(values) > 1 else top

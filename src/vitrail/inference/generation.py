@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.records import Chat
+from vitrail.inference.drawing import drawing
 from vitrail.inference.inputs import context_length, evaluating, extended, model_inputs
 from vitrail.models.encoding import Encoded
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class GenerationSettings(BaseModel):
     """How to generate. ``temperature`` 0 takes the likeliest token each time; ``seed`` matters above 0 only.
 
-    ``top_k`` 0 and ``top_p`` 1 keep every token. Equal settings, seed and batch give equal words.
+    ``top_k`` 0 and ``top_p`` 1 keep every token. What is drawn for a chat depends on settings, seed and chat alone, not
+    on its batch; with beams on the batch, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,7 +95,11 @@ def generate_from(
         group = order[start : start + batch_size]
         inputs = model_inputs(bundle.model, bundle.collator("left")([prompts[index] for index in group]))
         with evaluating(bundle.model), _seeded(settings):
-            rows = bundle.model.generate(**inputs, generation_config=generation_config(bundle, settings))
+            rows = bundle.model.generate(
+                **inputs,
+                generation_config=generation_config(bundle, settings),
+                logits_processor=drawing([prompts[index] for index in group], settings),
+            )
         width = inputs["input_ids"].shape[1]
         replies.update(zip(group, (_reply(bundle, row[width:].tolist(), ends) for row in rows), strict=True))
     return [replies[index] for index in range(len(prompts))]
@@ -125,7 +131,7 @@ def generation_config(bundle: Bundle, settings: GenerationSettings) -> Any:
     from transformers import GenerationConfig
 
     sampling: dict[str, Any] = {"do_sample": False}
-    if settings.temperature > 0:
+    if settings.temperature > 0 and settings.num_beams > 1:  # a single beam is drawn by logits processors
         sampling = {
             "do_sample": True,
             "temperature": settings.temperature,
@@ -206,6 +212,7 @@ class Stream:
                 rows = bundle.model.generate(
                     **inputs,
                     generation_config=generation_config(bundle, settings),
+                    logits_processor=drawing([self._prompt], settings),
                     streamer=self._streamer,
                     stopping_criteria=self._stopping(),
                 )
@@ -243,7 +250,7 @@ class _seeded:
     """Draws inside depend on the seed alone; the surrounding random state is as it was afterwards."""
 
     def __init__(self, settings: GenerationSettings) -> None:
-        self._draws = settings.temperature > 0
+        self._draws = settings.temperature > 0 and settings.num_beams > 1
         self._seed = settings.seed
         self._fork: Any = None
 

@@ -8,7 +8,7 @@ from typing import Any
 import vitrail.models  # noqa: F401  (registers the Auto classes)
 from vitrail.models.families.table import family_of
 from vitrail.models.folders import ProcessorParts, first_line
-from vitrail.models.loading import load_config, model_source
+from vitrail.models.loading import from_safetensors, load_config, model_source
 from vitrail.models.pairs import DualBundle
 
 
@@ -33,28 +33,7 @@ def load_dual_encoder(
         )
     if dtype is not None:
         options["dtype"] = dtype
-    try:
-        model, info = AutoModel.from_pretrained(
-            source,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are told, and refused below
-            **options,
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{source} has no weights in safetensors that fit; other formats can run code and are not loaded "
-            f"({first_line(error)})"
-        ) from None
-    wrong = {
-        name: sorted(map(str, info[name]))
-        for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(name)
-    }
-    if wrong:
-        raise ValueError(f"the weights in {source} do not fit its configuration: {wrong}")
+    model = from_safetensors(AutoModel, source, config, **options)
     return DualBundle.of(model.eval(), _processor(source), name=str(path), max_length=max_length)
 
 

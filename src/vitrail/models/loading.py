@@ -40,10 +40,9 @@ def load(
 
         return load_dual_encoder(path, max_length=max_length, dtype=dtype, **options)
     if family.kind == "encoder":
-        raise ValueError(
-            f"{source} is {family.about}, which writes no text; load it with transformers, and its parts with "
-            "vitrail.models.anatomy.parts"
-        )
+        from vitrail.models.text_encoders import load_text_encoder
+
+        return load_text_encoder(path, max_length=max_length, dtype=dtype, **options)
     if dtype is not None:
         options["dtype"] = dtype
     model = _load_model(source, config, trust_remote_code, options)
@@ -116,17 +115,21 @@ def model_class(config: Any) -> Any:
     return found
 
 
-def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
+def from_safetensors(
+    kind: Any, source: str, config: Any, *, left_over: tuple[str, ...] = (), **options: Any
+) -> Any:
+    """``kind.from_pretrained``, of safetensors alone, with every weight in its place.
+
+    ``left_over``: parts of names of weights that the file may hold though the model has no place for them. ValueError
+    for other formats, damaged files, and weights that are missing, left over or of another shape.
+    """
     from safetensors import SafetensorError
 
-    kind = model_class(config)
-    changed = any(True for _ in operating.done(config))
-    built: Any = operating.operated_class(kind, config) if changed else kind
+    options = {"trust_remote_code": False, **options}
     try:
-        model, info = built.from_pretrained(
+        model, info = kind.from_pretrained(
             source,
             config=config,
-            trust_remote_code=trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are told, and refused below
@@ -139,13 +142,20 @@ def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict
             f"{source} has no weights in safetensors that fit; other formats (.bin, .pt) can run code and are not "
             f"loaded. Convert it with save_pretrained. ({first_line(error)})"
         ) from None
-    wrong = {
-        name: sorted(map(str, info[name]))
-        for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(name)
-    }
+    further = [name for name in info["unexpected_keys"] if not any(part in name for part in left_over)]
+    found = {**info, "unexpected_keys": further}
+    names = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    wrong = {name: sorted(map(str, found[name])) for name in names if found.get(name)}
     if wrong:
         raise ValueError(f"the weights in {source} do not fit its configuration: {wrong}")
+    return model
+
+
+def _load_model(source: str, config: Any, trust_remote_code: bool, options: dict[str, Any]) -> Any:
+    kind = model_class(config)
+    changed = any(True for _ in operating.done(config))
+    built: Any = operating.operated_class(kind, config) if changed else kind
+    model = from_safetensors(built, source, config, trust_remote_code=trust_remote_code, **options)
     if changed:
         model.__class__ = kind
         operating.after_load(model)

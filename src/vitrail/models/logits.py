@@ -8,6 +8,8 @@ logits, and so do wrappers that synchronise gradients.
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,17 +23,24 @@ _NATIVE = hasattr(transformers.modeling_utils, "slice_logits_to_keep")
 def logits_at(model: nn.Module, keep: Bool[Tensor, "batch tokens"], **inputs: Any) -> Any:
     """Run ``model(**inputs)`` with logits only at ``keep``: the output's ``logits`` are ``(kept, vocab)``, row by row.
 
-    ``model`` is a causal or multimodal language model of transformers, ours, or a wrapper (PEFT, DDP) of one.
+    ``model`` is a causal or multimodal language model of transformers, a masked encoder with its head, ours, or a
+    wrapper (PEFT, DDP) of one.
     """
     inner: Any = unwrapped(model)
-    if _NATIVE or type(inner).__module__.startswith("vitrail."):
+    kind: Any = type(inner)
+    if kind.__module__.startswith("vitrail.") or (_NATIVE and _takes(kind, "logits_to_keep")):
         return model(logits_to_keep=keep, **inputs)
-    head = inner.get_output_embeddings()
+    head = inner.get_output_embeddings()  # also of masked encoders, whose forward knows no such argument
     handle = head.register_forward_pre_hook(lambda _, arguments: (arguments[0][keep], *arguments[1:]))
     try:
         return model(**inputs)
     finally:
         handle.remove()
+
+
+@cache
+def _takes(kind: Any, argument: str) -> bool:
+    return argument in inspect.signature(kind.forward).parameters
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -21,6 +21,9 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
     """
     import torch
 
+    from vitrail.recipes.trained import resolved
+
+    model = resolved(model)
     if (dual := getattr(model, "dual_encoder", None)) is not None:
         from vitrail.recipes import dual_encoders
 

@@ -80,7 +80,7 @@ def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
     from vitrail.models.pairs import pair_of
 
     count = _tower_tokens(model)
-    tower_flops = 2.0 * _size(model.vision_model) * count
+    tower_flops = 2.0 * size_of(model.vision_model) * count
     parts = [
         {"part": row.name, "kind": row.kind, "parameters": row.parameters} for row in anatomy.counts(model)
     ]
@@ -96,8 +96,8 @@ def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
         source = open_data(recipe, asked.data, "conversations")
         stage = asked.fitted(len(source))
         texts = [pair_of(source[index])[1] for index in range(min(SAMPLE, len(source)))]
-        lengths = _lengths([max(2.0, len(text) / 4 + 2) for text in texts])  # a token is about four letters
-        trained = _trained(model, stage.trains)
+        lengths = lengths_of([max(2.0, len(text) / 4 + 2) for text in texts])  # a token is about four letters
+        trained = trained_parts(model, stage.trains)
         steps, budget = steps_of(stage, len(source))
         flops, memory = _step(model, stage, lengths, count)
         seconds = None
@@ -109,14 +109,11 @@ def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
                 seconds += len(source) * tower_flops / (rate * EFFICIENCY)
         seen.add(stage.data)
         plan.stages.append(
-            StagePlan(
-                name=stage.name,
-                objective=" + ".join(one.name for one in stage.objectives),
-                data=stage.data,
+            StagePlan.of(
+                stage,
                 records=len(source),
                 trained=trained,
                 lengths=lengths,
-                batch_size=stage.records_a_step,
                 steps=steps,
                 budget=budget,
                 flops_a_step=flops,
@@ -141,7 +138,8 @@ def dual_plan(recipe: Recipe, model: Any, rate: float | None) -> Plan:
     return plan
 
 
-def _lengths(tokens: list[float]) -> Lengths:
+def lengths_of(tokens: list[float]) -> Lengths:
+    """The lengths of rows without pictures, all of whose tokens are read."""
     return Lengths(
         tokens=sum(tokens) / len(tokens),
         labelled=sum(tokens) / len(tokens),
@@ -152,7 +150,8 @@ def _lengths(tokens: list[float]) -> Lengths:
     )
 
 
-def _trained(model: Any, trains: Any) -> dict[str, int]:
+def trained_parts(model: Any, trains: Any) -> dict[str, int]:
+    """How many parameters of each part a stage trains; they alone ask for gradients then."""
     from vitrail.models import anatomy
     from vitrail.training.selection import select_parameters
 
@@ -169,34 +168,35 @@ def _tower_tokens(model: Any) -> int:
     return int((vision.image_size // vision.patch_size) ** 2)
 
 
-def _size(module: Any, trained: bool = False) -> int:
+def size_of(module: Any, trained: bool = False) -> int:
+    """Parameters of a module: all, or those that train."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
 
 def _layers(model: Any) -> int:
     """Parameters of the text encoder that every token goes through."""
     embeddings = getattr(model.text_model, "embeddings", None)
-    words = _size(embeddings) if embeddings is not None else model.get_input_embeddings().weight.numel()
-    return max(_size(model.text_model) - words, 1)
+    words = size_of(embeddings) if embeddings is not None else model.get_input_embeddings().weight.numel()
+    return max(size_of(model.text_model) - words, 1)
 
 
 def _step(model: Any, stage: Any, lengths: Lengths, count: int) -> tuple[float, dict[str, float]]:
     text, rows = model.config.text_config, stage.batch_size
-    learning, projecting = _size(model.text_model, trained=True), _size(model) - _size(model.text_model)
-    projecting -= _size(model.vision_model)
+    learning, projecting = size_of(model.text_model, trained=True), size_of(model) - size_of(model.text_model)
+    projecting -= size_of(model.vision_model)
     flops = rows * lengths.tokens * (2.0 * _layers(model) + 4.0 * min(learning, _layers(model)))
     flops += 6.0 * rows * count * projecting
     alive = 4.0 * rows * count * 6 * text.hidden_size
-    looking = _size(model.vision_model, trained=True)
+    looking = size_of(model.vision_model, trained=True)
     if looking:  # every picture in every step
-        flops += rows * count * (2.0 * _size(model.vision_model) + 4.0 * looking)
+        flops += rows * count * (2.0 * size_of(model.vision_model) + 4.0 * looking)
         alive += 4.0 * rows * count * 34 * (looking / 12) ** 0.5
     a_layer = 34 * text.hidden_size + 5 * text.num_attention_heads * lengths.longest
     share = min(1.0, learning / _layers(model))
     alive += 2.0 * rows * lengths.longest * a_layer * max(1.0, share * text.num_hidden_layers)
-    gradients = 4.0 * _size(model, trained=True)
+    gradients = 4.0 * size_of(model, trained=True)
     memory = {
-        "weights": 4.0 * _size(model),
+        "weights": 4.0 * size_of(model),
         "gradients": gradients,
         "optimiser": 2 * gradients,
         "activations": alive,

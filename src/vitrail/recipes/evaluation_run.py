@@ -104,6 +104,10 @@ def question_source(recipe: Recipe, evaluation: Evaluation) -> Any:
         from vitrail.evaluation.similarity import EveryText
 
         return EveryText(open_data(recipe, evaluation.data, "conversations"))
+    if chosen.name == "translation":
+        from vitrail.evaluation.translation import EveryTranslation
+
+        return EveryTranslation(open_data(recipe, evaluation.data, "questions"))
     return open_data(recipe, evaluation.data, "questions")
 
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.recipes.schema import Language
 
-TESTBEDS = ("nano", "nano_pretrained")
-"""Testbeds whose tokenizer may be named; both are inside the package."""
+TESTBEDS = ("nano", "nano_pretrained", "nano_multilingual")
+"""Testbeds whose tokenizer may be named; all are inside the package."""
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_MASKED_IDS = ("cls_token_id", "sep_token_id")
 _CHATML = ("<|im_start|>", "<|im_end|>")
 
 
@@ -38,8 +39,8 @@ def faults(config: dict[str, Any]) -> list[tuple[tuple[str, ...], str, Any]]:
                 kind,
             )
         ]
-    if kind not in (known := model_types()):
-        why = f"transformers has no causal language model of this type; {nearest(kind, known)}"
+    if kind not in (known := [*model_types(), *masked_types()]):
+        why = f"transformers has no causal language model or masked encoder of this type; {nearest(kind, known)}"
         return [(("model_type",), _shortened(why), kind)]
     settings = {name: value for name, value in config.items() if name != "model_type"}
     fields = _fields(kind)
@@ -66,6 +67,25 @@ def model_types() -> list[str]:
     return sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - others)
 
 
+def masked_types() -> list[str]:
+    """The ``model_type`` of every masked encoder that is known."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    import vitrail.models.families.table  # noqa: F401  (registers the families)
+
+    kinds = {name: registry.get("family", name).kind for name in registry.names("family")}
+    return sorted(
+        name
+        for name, kind in kinds.items()
+        if kind == "encoder" and name in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
+
+
+def is_masked(language: Language) -> bool:
+    """Whether it is a masked encoder from a configuration."""
+    return language.config is not None and language.config.get("model_type") in masked_types()
+
+
 def tokenizer_of(language: Language, chatml: bool = False) -> Any:
     """The tokenizer, with a chat template. ``chatml``: with ChatML's tokens, whatever its template.
 
@@ -88,6 +108,8 @@ def tokenizer_of(language: Language, chatml: bool = False) -> Any:
                 f"model.language.tokenizer: {name!r} has no tokenizer that can be read; give a folder, a hub name, or "
                 f"{' or '.join(TESTBEDS)} ({first_line(error)})"
             ) from None
+    if is_masked(language):
+        return found
     if chatml or not found.chat_template:
         lacking = [
             token for token in _CHATML if found.convert_tokens_to_ids(token) in (None, found.unk_token_id)
@@ -124,7 +146,8 @@ def config_of(language: Language, tokenizer: Any) -> Any:
             f"model.language.config.vocab_size is {size}, and the tokenizer {language.tokenizer!r} has "
             f"{len(tokenizer)} tokens; leave it out, or give {len(tokenizer)} or more"
         )
-    for name in _IDS:
+    fields = _fields(settings["model_type"]) if is_masked(language) else []
+    for name in (*_IDS, *(one for one in _MASKED_IDS if one in fields)):
         own = getattr(tokenizer, name)
         if settings.get(name) not in (None, own):
             raise ValueError(
@@ -137,13 +160,15 @@ def config_of(language: Language, tokenizer: Any) -> Any:
 
 
 def fresh(config: Any, seed: int) -> Any:
-    """A language model with random weights, float32, drawn with ``seed``; the caller's random state stays."""
+    """A language model or masked encoder with random weights, float32, drawn with ``seed``; the caller's random state
+    stays."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+    auto = AutoModelForMaskedLM if config.model_type in masked_types() else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return auto.from_config(config, dtype=torch.float32)
 
 
 def language_and_tokenizer(language: Language, seed: int) -> tuple[Any, Any]:
@@ -151,6 +176,10 @@ def language_and_tokenizer(language: Language, seed: int) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if is_masked(language):
+        raise ValueError(
+            "model.language.config is a masked encoder, which writes no text behind a tower; use a llama"
+        )
     if language.config is not None:
         tokenizer = tokenizer_of(language, chatml=True)
         return fresh(config_of(language, tokenizer), seed), tokenizer
@@ -181,6 +210,12 @@ def build(language: Language, seed: int = 0) -> Bundle:
 
     tokenizer = tokenizer_of(language)
     model = fresh(config_of(language, tokenizer), seed)
+    if is_masked(language):
+        from vitrail.models.text_encoders import TextEncoderBundle
+
+        return TextEncoderBundle.of(
+            model.eval(), ProcessorParts(tokenizer), name=str(model.config.model_type)
+        )
     return Bundle.of(model.eval(), ProcessorParts(tokenizer), name=str(model.config.model_type))
 
 

@@ -62,7 +62,8 @@ def text_of(recipe: str | Path) -> tuple[str, str, Path | None]:
 def load(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
     """Read, override and check a recipe. RecipeError (a ValueError) lists every fault with line and remedy.
 
-    Relative paths in a file (``path`` and ``root`` of ``data``; ``model.path`` and ``model.language.tokenizer`` when
+    Relative paths in a file (``path``, ``root`` and ``kenlm`` of ``data``, a teacher's ``.yaml`` recipe;
+    ``model.path``, ``model.recipe``, those of ``model.deltas``, ``model.language.tokenizer`` and a teacher's path when
     they begin with ``.``) are relative to that file; those in overrides to the current folder.
     """
     from vitrail.recipes.schema import Recipe
@@ -112,10 +113,51 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
     language = model.get("language") if isinstance(model, dict) else None
     if isinstance(language, dict) and str(language.get("tokenizer", "")).startswith("."):
         language["tokenizer"] = str(folder / language["tokenizer"])
+    if isinstance(model, dict):
+        _rebase_weights(model, folder)
     for holder in holders:
-        for field in ("path", "root"):
+        for field in ("path", "root", "kenlm"):
             if isinstance(holder, dict) and isinstance(holder.get(field), str):
                 holder[field] = str(folder / holder[field])
+    stages = raw.get("stages")
+    for stage in stages if isinstance(stages, list) else ():
+        _rebase_teachers(stage.get("objective") if isinstance(stage, dict) else None, folder)
+
+
+def _rebase_teachers(objective: Any, folder: Path) -> None:
+    """The teachers that a stage's objectives name: their paths, their recipes' files, paths in recipes written out."""
+    if isinstance(objective, list):
+        for one in objective:
+            _rebase_teachers(one, folder)
+        return
+    teacher = objective.get("teacher") if isinstance(objective, dict) else None
+    if isinstance(teacher, str) and teacher.startswith("."):
+        objective["teacher"] = str(folder / teacher)
+    elif isinstance(teacher, dict):
+        path, recipe = teacher.get("path"), teacher.get("recipe")
+        if isinstance(path, str) and path.startswith("."):
+            teacher["path"] = str(folder / path)
+        if isinstance(recipe, dict):
+            _rebase(recipe, folder)
+        elif isinstance(recipe, str) and (recipe.startswith(".") or recipe.endswith((".yaml", ".yml"))):
+            teacher["recipe"] = str(folder / recipe)
+
+
+def _rebase_weights(model: dict[str, Any], folder: Path) -> None:
+    """Paths of what a model begins with or gets added, where they begin with ``.``."""
+
+    def rebased(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: rebased(inner) if name in ("path", "recipe") else inner for name, inner in value.items()
+            }
+        return str(folder / value) if isinstance(value, str) and value.startswith(".") else value
+
+    if isinstance(model.get("recipe"), str):
+        model["recipe"] = rebased(model["recipe"])
+    for delta in model.get("deltas") or ():
+        if isinstance(delta, dict):
+            delta |= {name: rebased(delta[name]) for name in ("plus", "minus", "saved") if name in delta}
 
 
 def dump(recipe: Recipe) -> str:

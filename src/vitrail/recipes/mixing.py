@@ -11,6 +11,7 @@ import numpy as np
 from vitrail.data.mixtures.mixing import Mixing
 from vitrail.data.mixtures.rule import Rule
 from vitrail.data.mixtures.tree import Node
+from vitrail.recipes import subsets
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING
 
@@ -58,6 +59,9 @@ def recipe_faults(recipe: Recipe) -> list[Fault]:
     for name, data in recipe.data.items():
         if is_mixture(data):
             found += _name_faults(recipe, name)
+        elif circle := _circle(recipe, name, ()):
+            why = f"it contains itself: {' → '.join(circle)}; take one out"
+            found.append((("data", name, "source"), why, NOTHING))
     if found:
         return found
     for position, stage in enumerate(recipe.stages):
@@ -107,9 +111,8 @@ def _circle(recipe: Recipe, name: str, above: tuple[str, ...]) -> list[str]:
     if name in above:
         return [*above[above.index(name) :], name]
     data: Any = recipe.data.get(name)
-    if not is_mixture(data):
-        return []
-    found = (_circle(recipe, child, (*above, name)) for child in _children(data, data.rule.build()))
+    children = _children(data, data.rule.build()) if is_mixture(data) else subsets.below(data)
+    found = (_circle(recipe, child, (*above, name)) for child in children)
     return next((circle for circle in found if circle), [])
 
 
@@ -147,6 +150,16 @@ def tree(recipe: Recipe, name: str, sizes: Mapping[str, float] | None = None) ->
         "" if data.rule.name == "fixed" and data.unit == "records" else f"{data.rule.name}, in {data.unit}"
     )
     return Node(name, tuple(children.values()), tuple(float(shares[child]) for child in kept), about)
+
+
+def sizes_decide(recipe: Recipe, name: str) -> list[str]:
+    """The mixtures in the tree of ``name`` whose shares are their sources' sizes."""
+    data: Any = recipe.data[name]
+    if not is_mixture(data):
+        return []
+    own = [] if any(share is not None for share in data.sources.values()) else [name]
+    children = _children(data, data.rule.build())
+    return [*own, *(inner for child in children for inner in sizes_decide(recipe, child))]
 
 
 def weights_of(

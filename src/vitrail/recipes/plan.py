@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vitrail.recipes.lengths import Lengths, Sampled, sample
+from vitrail.recipes.mixing import is_mixture, tree
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.shapes import Shapes, shapes
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.subsets import origin
 from vitrail.recipes.teacher_costs import with_teachers
 
 EFFICIENCY = 0.5
@@ -37,6 +39,13 @@ class StagePlan:
     flops_a_step: float
     memory: dict[str, float]
     seconds: float | None
+
+    @classmethod
+    def of(cls, stage: Any, **found: Any) -> StagePlan:
+        """What the stage says itself, with what was found."""
+        objective = " + ".join(one.name for one in stage.objectives)
+        told: dict[str, Any] = {"name": stage.name, "objective": objective, "data": stage.data}
+        return cls(**told, batch_size=stage.records_a_step, **found)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Plan:
     tower_flops_an_image: float
     stages: list[StagePlan] = field(default_factory=list)
     evaluation: list[EvaluationPlan] = field(default_factory=list)
+    mixtures: list[str] = field(default_factory=list)
+    """The tree of each mixture that a stage trains on, in text; tokens are estimated from a sample."""
 
     @property
     def parameters(self) -> int:
@@ -94,9 +105,14 @@ def plan(recipe: Recipe, measure_speed: bool = True, measure_memory: bool = True
     from vitrail.models import anatomy
     from vitrail.recipes.anatomy_text import picture_tokens
     from vitrail.recipes.dual_plan import dual_encoder_of, dual_plan
+    from vitrail.recipes.encoder_plan import encoder_plan, text_encoder_of
+    from vitrail.recipes.trained import outlined
 
+    recipe = recipe.model_copy(update={"model": outlined(recipe.model)})
     if (dual := dual_encoder_of(recipe.model)) is not None:
         return dual_plan(recipe, dual, _rate_of(dual.config.text_config) if measure_speed else None)
+    if (encoder := text_encoder_of(recipe.model)) is not None:
+        return encoder_plan(recipe, encoder, _rate_of(encoder.config) if measure_speed else None)
     seen = shapes(recipe.model)
     rate = _rate(seen.model) if measure_speed else None
     planner = _Planner(recipe, seen, rate, measure_memory)
@@ -111,6 +127,7 @@ def plan(recipe: Recipe, measure_speed: bool = True, measure_memory: bool = True
         tower_flops_an_image=planner.tower_flops,
         stages=[planner.stage(stage) for stage in recipe.stages],
         evaluation=[planner.evaluation(one) for one in recipe.evaluation],
+        mixtures=planner.mixtures(),
     )
 
 
@@ -141,7 +158,7 @@ class _Planner:
         """Number of records of a source, and a sample of them."""
         if (name, use) not in self.sources:
             source = open_data(self.recipe, name, use)
-            encoder, data = self.shapes.encoder, self.recipe.data[name]
+            encoder, data = self.shapes.encoder, origin(self.recipe, name)
             limit = data.max_length if isinstance(data, File) else None
             try:
                 found = sample(
@@ -168,20 +185,33 @@ class _Planner:
             if stage.max_minutes is not None:
                 seconds = min(seconds, 60 * stage.max_minutes)
             seconds += self._tower_seconds(stage.data, records * found.lengths.pictures, trained)
-        return StagePlan(
-            name=stage.name,
-            objective=" + ".join(one.name for one in stage.objectives),
-            data=stage.data,
+        return StagePlan.of(
+            stage,
             records=records,
             trained=trained,
             lengths=found.lengths,
-            batch_size=stage.records_a_step,
             steps=steps,
             budget=budget,
             flops_a_step=flops,
             memory=memory,
             seconds=seconds,
         )
+
+    def mixtures(self) -> list[str]:
+        """The trees of the mixtures that stages train on, with the sizes of their leaves."""
+        found = []
+        for name in dict.fromkeys(stage.data for stage in self.recipe.stages):
+            data: Any = self.recipe.data[name]
+            if not is_mixture(data):
+                continue
+            sizes, said = {}, {}
+            for leaf in tree(self.recipe, name).leaves():
+                records, looked = self.sampled(leaf, "conversations")
+                tokens = records * looked.lengths.tokens
+                sizes[leaf] = float(records) if data.unit == "records" else tokens
+                said[leaf] = f"{records:,} records, about {tokens:,.0f} tokens"
+            found.append(tree(self.recipe, name, sizes).text(said))
+        return found
 
     def evaluation(self, evaluation: Any) -> EvaluationPlan:
         """The plan of one evaluation: a forward of every question with its options, once a condition."""

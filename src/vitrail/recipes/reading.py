@@ -13,6 +13,7 @@ from vitrail.recipes.objectives import wants_preferences
 from vitrail.recipes.prepared import FOLDER, MANIFEST, Prepared, processor_fingerprint
 from vitrail.recipes.schema import File, Recipe
 from vitrail.recipes.sources import open_data
+from vitrail.recipes.subsets import origin
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -88,7 +89,7 @@ def _every_few_seconds(progress: Progress, what: str, seconds: float = 5.0) -> C
 def _encoded(
     recipe: Recipe, name: str, bundle: Bundle, progress: Progress, run: RunFolder, preparing: bool
 ) -> EncodedRecords:
-    data = recipe.data[name]
+    data = origin(recipe, name)
     source = open_data(recipe, name, "conversations")
     progress.note(f"{name}: reading {len(source):,} records")
     if set_aside_of(source).rows:
@@ -102,6 +103,11 @@ def _encoded(
 
         on_error = data.on_error if isinstance(data, File) else "raise"
         records: Any = PairRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
+    elif bundle.family.kind == "encoder":
+        from vitrail.recipes.sentences import SentenceRecords
+
+        on_error = data.on_error if isinstance(data, File) else "raise"
+        records = SentenceRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
     elif any(wants_preferences(stage) for stage in recipe.stages if stage.data == name):
         from vitrail.recipes.preferences import PreferenceRecords
 

@@ -227,6 +227,7 @@ def _asked_about(record: Any) -> list[Any]:
 
 
 def _training(page: Any, recipe: Recipe, run: RunFolder) -> None:
+    from vitrail.recipes.looping import rounds_of, rounds_table
     from vitrail.recipes.training_run import stage_results
     from vitrail.reporting import Curves, DataTable
 
@@ -246,6 +247,9 @@ def _training(page: Any, recipe: Recipe, run: RunFolder) -> None:
         rows.append(("all", "", *(sum(row[column] for row in rows) for column in range(2, 3 + len(names)))))
         columns = ("part", "kind", "parameters", *(f"trained by {name}" for name in names))
         section.add(DataTable(columns, rows, caption="Parameters", emphasis=(len(rows) - 1,)))
+    rounds = rounds_of(run)
+    if rounds:
+        section.add(DataTable(*rounds_table(rounds), caption="Rounds"))
     results = stage_results(recipe, run)
     if results:
         columns = ("stage", "steps", "records", "tokens", "last loss", "minutes", "precision", "decided by")
@@ -256,7 +260,7 @@ def _training(page: Any, recipe: Recipe, run: RunFolder) -> None:
         ]  # fmt: skip
         section.add(DataTable(columns, rows, caption="Stages"))
     for stage in recipe.stages:
-        metrics = read_log(run.stage(stage.name) / "metrics.jsonl")
+        metrics = read_log(run.stage_folders(stage.name)[-1] / "metrics.jsonl")
         if metrics:
             terms = list(metrics[0]["terms"])
             steps = [row["step"] for row in metrics]

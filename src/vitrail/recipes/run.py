@@ -1,7 +1,7 @@
 """Run a recipe from beginning to end, in a folder, as often as it takes.
 
-Every step is skipped where its result is there and whole: stages by their ``done.json``, the model by its
-folder, answers by their file. A killed run started again does the rest.
+Every step is skipped where its result is there and whole: stages by their ``done.json``, rounds of a loop by their
+``round.json``, the model by its folder, answers by their file. A killed run started again does the rest.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def _run(
     recipe: Recipe, opened: RunFolder, progress: Progress, device: str, planned: Plan | None, report: bool
 ) -> RunResult:
     from vitrail.recipes.evaluation_run import evaluate
+    from vitrail.recipes.looping import looped_model
     from vitrail.recipes.plan import plan
     from vitrail.recipes.report import write_report
     from vitrail.recipes.training_run import is_trained, stage_results, trained_model
@@ -103,8 +104,9 @@ def _run(
 
     if not opened.plan_path.exists():
         write_json(opened.plan_path, (planned or plan(recipe, measure_speed=False)).as_json())
+    train = trained_model if recipe.loop is None else looped_model
     trained = processes.agreed(is_trained(opened))
-    made = None if trained else trained_model(recipe, opened, progress, device)
+    made = None if trained else train(recipe, opened, progress, device)
     scores = evaluate(
         recipe, opened, progress, lambda: made or trained_model(recipe, opened, progress), device
     )

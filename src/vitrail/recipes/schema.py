@@ -10,9 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from vitrail.recipes import continuing, mixing
+from vitrail.loops.parts import Loop
+from vitrail.recipes import continuing, looping, mixing, subsets
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
+from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
+from vitrail.recipes.invented_data import Facts, Translations
+from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
@@ -39,8 +43,9 @@ class Language(Frozen):
     """The language model. ``name``: a hub name or folder, its weights in safetensors, with its own tokenizer.
 
     Or ``config``: settings of a configuration of transformers, ``model_type`` among them, for random weights (drawn
-    with the recipe's seed). ``tokenizer`` then names a folder, a hub's model, or the testbed ``nano`` or
-    ``nano_pretrained``; it decides the vocabulary's size and special tokens, unless ``vocab_size`` is larger.
+    with the recipe's seed). ``tokenizer`` then names a folder, a hub's model, or the testbed ``nano``,
+    ``nano_pretrained`` or (for masked encoders: bert, xlm-roberta, modernbert …) ``nano_multilingual``; it decides the
+    vocabulary's size and special tokens, unless ``vocab_size`` is larger.
     """
 
     name: str | None = Field(default=None, min_length=1)
@@ -119,13 +124,15 @@ def _bits(value: Any) -> Any:
 
 
 class Model(Frozen):
-    """What is trained, in one of four ways.
+    """What is trained, in one of five ways.
 
     ``path``: a ready model of any family that is known (docs/families.md), by folder or hub name. ``testbed``: the
     tower and language model of ``small`` (real weights, fetched once), ``nano`` (tiny, random) or ``nano_pretrained``
     (tiny, trained on scenes of 64 pixels), with a fresh ``connector``. Or ``tower``, ``connector`` and ``language``,
-    each by itself. Or ``language`` alone with a ``config``: a language model to be pretrained. ``surgeries`` and
-    ``lora`` go with all four: surgeries change the model in their order, and adapters come last.
+    each by itself. Or ``language`` alone with a ``config``: a language model to be pretrained. Or ``recipe``: the
+    model that another recipe trains, once, kept in the cache. ``surgeries`` and ``lora`` go with all five: surgeries
+    change the model in their order, and adapters come last. ``deltas`` are differences of weights that are added to a
+    model by ``path`` or ``recipe``, before training or after it.
 
     ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
     configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
@@ -134,11 +141,13 @@ class Model(Frozen):
     """
 
     path: str | None = None
+    recipe: str | dict[str, Any] | None = None
     testbed: Literal["small", "nano", "nano_pretrained"] | None = None
     tower: Tower | None = None
     connector: Connector | None = None
     language: Annotated[Language, BeforeValidator(_named)] | None = None
     dual_encoder: DualEncoder | None = None
+    deltas: tuple[Delta, ...] = ()
     surgeries: tuple[Surgery, ...] = ()
     lora: Lora | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -161,25 +170,31 @@ class Model(Frozen):
     def _one_way(self) -> Model:
         given = [name for name in ("tower", "connector", "language") if getattr(self, name) is not None]
         if self.dual_encoder is not None:
-            others = ("path", "testbed", "surgeries", "lora", "image", "quantization")
+            others = ("path", "recipe", "testbed", "deltas", "surgeries", "lora", "image", "quantization")
             unwanted = given + [name for name in others if getattr(self, name)]
             unwanted += ["dtype"] if self.dtype != "auto" else []
             why = "a dual encoder ('dual_encoder') has no place for it; remove one of the two"
-        elif self.path is not None:
+        elif self.path is not None or self.recipe is not None:
             unwanted = given + (["testbed"] if self.testbed else [])
-            why = "a ready model ('path') brings its own; remove one of the two"
+            unwanted += ["recipe"] if self.path is not None and self.recipe is not None else []
+            why = (
+                f"a ready model ({'path' if self.path else 'recipe'!r}) brings its own; remove one of the two"
+            )
         elif self.testbed is not None:
             unwanted = [name for name in given if name != "connector"]
             why = f"the testbed {self.testbed!r} brings its own; remove one of the two"
         else:
             unwanted = sorted({"tower", "connector", "language"} - set(given))
-            why = "this field is required unless 'path' or 'testbed' is given"
+            why = "this field is required unless 'path', 'recipe' or 'testbed' is given"
             if self.language is not None and self.language.config is not None and len(given) == 1:
                 unwanted = []
             elif given == ["language"]:
                 why += " (a ready language model alone is given as 'path')"
         if unwanted:
             raise inner_errors([((name,), why, NOTHING) for name in unwanted])
+        if self.deltas and self.path is None and self.recipe is None:
+            why = "weights are added to a ready model ('path' or 'recipe'); remove this field"
+            raise inner_errors([(("deltas",), why, NOTHING)])
         if self.image is not None and self.path is None:
             why = "only a ready model ('path') has an image processor of its own; remove this field"
             raise inner_errors([(("image",), why, self.image)])
@@ -193,6 +208,7 @@ class Scenes(Frozen):
     are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
+    With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     """
 
     kind: Literal["scenes"] = "scenes"
@@ -292,7 +308,9 @@ class Mixture(Frozen):
         return self
 
 
-Data = Annotated[Scenes | SceneTexts | File | Puzzle | Mixture, Field(discriminator="kind")]
+Data = Annotated[
+    Scenes | SceneTexts | File | Puzzle | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
+]
 
 Condition = Literal["trained", "blind", "untrained"]
 
@@ -302,7 +320,7 @@ class Evaluation(Frozen):
 
     ``trained`` is the trained model; ``blind`` the same model with every picture grey; ``untrained`` the
     model before its first stage. By default all that there are: a recipe without stages has no untrained one, and
-    texts about scenes no blind one.
+    texts about scenes, translations and facts no blind one.
     """
 
     name: Name
@@ -339,7 +357,10 @@ def _path_as_model(value: Any) -> Any:
 
 
 class Recipe(Frozen):
-    """A model, its stages and its evaluation. See ``vitrail recipe show quickstart`` for a whole one."""
+    """A model, its stages and its evaluation. See ``vitrail recipe show quickstart`` for a whole one.
+
+    ``loop`` repeats the stages that train on its data, round after round, on what it makes of them (docs/loops.md).
+    """
 
     name: Name
     about: str = ""
@@ -347,6 +368,7 @@ class Recipe(Frozen):
     model: Annotated[Model, BeforeValidator(_path_as_model)]
     data: dict[str, Data] = {}
     stages: tuple[StageConfig, ...] = ()
+    loop: Loop | None = None
     evaluation: tuple[Evaluation, ...] = ()
     report: Report = Report()
 
@@ -369,7 +391,9 @@ class Recipe(Frozen):
             if not self.stages and one.conditions and "untrained" in one.conditions:
                 message = "there are no stages, so no untrained model; leave this condition out"
                 wrong.append((("evaluation", position, "conditions"), message, list(one.conditions)))
+        wrong += subsets.faults(self)
         wrong += mixing.recipe_faults(self) + continuing.faults(self.stages, set(self.data))
+        wrong += looping.faults(self)
         if wrong:
             raise inner_errors(wrong)
         return self
@@ -378,7 +402,7 @@ class Recipe(Frozen):
         """The conditions of an evaluation: its own, or all that there are."""
         every: tuple[Condition, ...] = ("trained", "blind", "untrained")
         there = every if self.stages else every[:2]
-        if self.data[evaluation.data].kind == "scene_texts":
+        if self.data[evaluation.data].kind in ("scene_texts", "puzzle", "translations", "facts"):
             there = tuple(name for name in there if name != "blind")
         return evaluation.conditions or there
 

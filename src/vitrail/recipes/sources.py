@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
 from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.subsets import Subset, open_subset
 
 Use = Literal["conversations", "questions"]
 
@@ -18,10 +20,16 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
     data = recipe.data[name]
     if isinstance(data, Mixture):
         return open_mixture(recipe, name, lambda leaf: open_data(recipe, leaf, use))
+    if isinstance(data, Subset):
+        return open_subset(recipe, name, lambda other: open_data(recipe, other, use))
     if isinstance(data, Scenes):
         return _scenes(data, recipe.seed_of(name), use, name)
     if isinstance(data, Puzzle):
         return _puzzle(data, recipe.seed_of(name), use, name)
+    if isinstance(data, Facts):
+        return _facts(data, recipe.seed_of(name), name)
+    if isinstance(data, Translations):
+        return _translations(data, recipe.seed_of(name), name)
     if isinstance(data, SceneTexts):
         return _scene_texts(data, recipe.seed_of(name), name)
     return _file(data, name)
@@ -40,13 +48,33 @@ def _puzzle(data: Puzzle, seed: int, use: Use, name: str) -> Any:
         raise ValueError(f"data.{name}: {error}") from None
 
 
+def _translations(data: Translations, seed: int, name: str) -> Any:
+    from vitrail.data.translations import Translations as Source
+
+    try:
+        return Source(data.languages, data.n, data.form, data.fold, seed)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _facts(data: Facts, seed: int, name: str) -> Any:
+    from vitrail.data.facts import Facts as Source
+
+    try:
+        return Source(data.form, data.n, data.people, data.fold, seed)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
 def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
     from vitrail.data.scenes import suite
 
     options: dict[str, Any] = {"fold": data.fold, "names": data.names, "seed": seed, "n": data.n}
     if data.kinds is not None:
         options["kinds"] = data.kinds
-    if data.turns is not None and use == "conversations":
+    if use == "questions" and data.form == "scenes" and data.kinds == ("caption",):
+        use, options["turns"] = "conversations", (1, 1)
+    elif data.turns is not None and use == "conversations":
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length

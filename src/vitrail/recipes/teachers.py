@@ -6,12 +6,11 @@ two processes that want the same one train it once. What it cost is in its own r
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitrail.recipes import loading
+from vitrail.recipes import loading, trained
 from vitrail.recipes.schema import Recipe
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from vitrail.objectives.teacher import Teacher, TeacherConfig
     from vitrail.training.progress import Progress
     from vitrail.training.stages import StageConfig
-
-_APART = ("name", "about", "report", "evaluation")
 
 
 def named(stage: StageConfig) -> list[TeacherConfig]:
@@ -50,37 +47,12 @@ def place_of(config: TeacherConfig, recipe: Recipe, progress: Progress | None = 
     """
     if config.path is not None:
         return config.path
-    wanted = recipe_of(config, recipe)
-    folder = folder_of(wanted)
-    from vitrail.recipes.run import run
-    from vitrail.recipes.training_run import is_trained
-    from vitrail.storage.lock import Locked
-    from vitrail.storage.runs import RunFolder
-    from vitrail.training import processes
-
-    if is_trained(RunFolder(folder)):
-        return str(folder)
-    if processes.count() > 1:
-        raise ValueError(
-            "the teacher's recipe has not been run, and several processes cannot do so together; run it first "
-            "(vitrail train), and name its run as the teacher's path"
-        )
-    if progress is not None:
-        progress.note(f"teacher: training it once by {wanted.name}, kept in {folder}")
-    while not is_trained(RunFolder(folder)):
-        try:
-            run(wanted, folder, report=False)
-        except Locked:  # another process trains it
-            time.sleep(2.0)
-    return str(folder)
+    return trained.place_of(recipe_of(config, recipe), "teacher", progress)
 
 
 def folder_of(recipe: Recipe) -> Path:
-    """Where a teacher's run is kept: by everything in its recipe that its weights depend on."""
-    from vitrail.storage.cache import default_root, key
-
-    told = {name: value for name, value in loading.plain(recipe).items() if name not in _APART}
-    return default_root() / "teachers" / key("teacher", told)[:16]
+    """Where a teacher's run is kept."""
+    return trained.folder_of(recipe, "teacher")
 
 
 def recipe_of(config: TeacherConfig, student: Recipe) -> Recipe:

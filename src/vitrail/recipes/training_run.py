@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from vitrail.recipes.going_on import GoingOn
 from vitrail.recipes.objectives import build_objective, wants_preferences
 from vitrail.recipes.reading import Datasets
 from vitrail.recipes.schema import Recipe
+from vitrail.recipes.sentences import annotate
 from vitrail.recipes.teachers import check_teachers, train_teachers
 from vitrail.storage.runs import RunFolder
 
@@ -37,6 +39,7 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
 
     if is_trained(run):
         return load(run.model_path)
+    _check_deltas(recipe, progress)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
     check_parts(recipe, bundle)
     check_teachers(recipe, bundle)
@@ -57,18 +60,19 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
 def _finish(
     recipe: Recipe, bundle: Bundle, types: dict[int, Any], run: RunFolder, progress: Progress
 ) -> Bundle:
-    """Fold in adapters, put every weight back into its own type, and save (of several processes the first does).
+    """Fold in adapters, put every weight back into its own type, add what is added at the end, and save.
 
-    What was quantised is read once more as it was: adapters are folded into that.
+    What was quantised is read once more as it was: adapters are folded into that. Of several processes the first saves.
     """
     from vitrail.training import processes
 
+    ends = any(one.when == "end" for one in recipe.model.deltas)
     if recipe.model.quantization is not None:
         bundle = _unquantised(recipe, bundle, progress)
-    else:
-        for parameter in bundle.model.parameters():  # what trained is float32
-            parameter.data = parameter.data.to(types[id(parameter)])
+        types = {id(parameter): parameter.dtype for parameter in bundle.model.parameters()}
     bundle.model.requires_grad_(False)
+    for parameter in bundle.model.parameters() if not ends else ():  # what trained is float32
+        parameter.data = parameter.data.to(types[id(parameter)])
     if recipe.model.lora is not None:
         from vitrail.recipes.adapters import merge_lora, save_adapter
 
@@ -77,8 +81,14 @@ def _finish(
                 bundle.model, recipe.model.lora, recipe.model.path or recipe.name, run.path / ADAPTER
             )
         progress.note(merge_lora(bundle.model).sentence())
-    if processes.is_first():
-        bundle.save(run.model_path)
+    if not processes.is_first():
+        return bundle
+    if ends:
+        from vitrail.recipes.deltas import at_end
+
+        kept = Counter(str(dtype).removeprefix("torch.") for dtype in types.values()).most_common(1)[0][0]
+        return at_end(bundle, recipe.model.deltas, run.model_path, kept, progress)  # type: ignore[no-any-return]
+    bundle.save(run.model_path)
     return bundle
 
 
@@ -91,6 +101,16 @@ def _unquantised(recipe: Recipe, bundle: Bundle, progress: Progress) -> Bundle:
     copy_unquantised(bundle.model, whole.model)
     whole.vision = bundle.vision
     return whole
+
+
+def _check_deltas(recipe: Recipe, progress: Progress) -> None:
+    """What is added at the end, before the first stage has spent anything."""
+    if not recipe.model.deltas:
+        return
+    from vitrail.recipes.deltas import check_end
+    from vitrail.recipes.trained import resolved
+
+    check_end(resolved(recipe.model, progress).path, recipe.model.deltas, progress)
 
 
 def is_trained(run: RunFolder) -> bool:
@@ -165,6 +185,7 @@ def _train(
 
         collator = PreferenceCollator.of(collator)
     if not (folder / "done.json").exists():
+        annotate(objective, collator, records, progress.note)
         train_teachers(recipe, stage, progress)
         for slot, teacher in enumerate(objective.teachers()):
             teacher.feed(collator, slot)
@@ -204,10 +225,10 @@ def _processes_of(folder: Path) -> int:
 
 
 def stage_results(recipe: Recipe, run: RunFolder) -> dict[str, dict[str, Any]]:
-    """What each finished stage wrote about itself: its plan and its result."""
+    """What each finished stage wrote about itself: its plan and its result; of a loop's stage in its last round."""
     found = {}
     for stage in recipe.stages:
-        folder = run.stage(stage.name)
+        folder = run.stage_folders(stage.name)[-1]
         read = [folder / name for name in ("plan.json", "done.json")]
         if all(path.exists() for path in read):
             plan, done = (json.loads(path.read_text(encoding="utf-8")) for path in read)

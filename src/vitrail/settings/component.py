@@ -108,7 +108,26 @@ def config_class(seam: str, name: str) -> type[BaseModel] | None:
 def _json_schema(seam: str, name: str) -> dict[str, Any]:
     about = registry.reference(seam, name).summary
     config = config_class(seam, name)
-    schema: dict[str, Any] = {} if config is None else config.model_json_schema()
+    schema: dict[str, Any] = {} if config is None else _in_place(config.model_json_schema())
     properties = {"name": {"const": name, "description": about}, **schema.get("properties", {})}
     whole = {**schema, "type": "object", "properties": properties, "additionalProperties": False}
     return {**whole, "title": name, "required": ["name", *schema.get("required", [])]}
+
+
+def _in_place(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose definitions stand where they are used, so that it may stand inside another one.
+
+    pydantic looks for every reference in the outermost schema. Definitions that use themselves are not supported.
+    """
+    definitions = schema.pop("$defs", {})
+
+    def put(node: Any) -> Any:
+        if isinstance(node, list):
+            return [put(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        rest = {key: put(value) for key, value in node.items() if key != "$ref" or name not in definitions}
+        return {**put(definitions[name]), **rest} if name in definitions else rest
+
+    return put(schema)

@@ -7,6 +7,7 @@
     environment.json   machine and versions of the first start
     starts.jsonl       one row a start: when, and on which environment
     stages/<name>/     one folder a training stage
+    rounds/<number>/   one folder a round of a loop, its training in run/
     evaluation/<task>/ answers and scores
     model/             the trained model
     report.html
@@ -70,6 +71,16 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         """The folder of a training stage. ValueError for a name that is no plain file name."""
         return self.path / "stages" / _checked(name, "stage")
+
+    def stage_folders(self, name: str) -> list[Path]:
+        """Every folder of a training stage: the run's own, or those of a loop's rounds, in order."""
+        rounds = self.path / "rounds"
+        places = [self.path, *(rounds / one / "run" for one in ("start", *self._rounds()))]
+        found = [place / "stages" / _checked(name, "stage") for place in places]
+        return [one for one in found if one.is_dir()] or found[:1]
+
+    def _rounds(self) -> list[str]:
+        return sorted(one.name for one in (self.path / "rounds").glob("[0-9]*"))
 
     def evaluation(self, task: str) -> Path:
         """The folder of an evaluation task."""

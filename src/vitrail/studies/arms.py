@@ -84,26 +84,63 @@ def _list_at(recipe: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What an arm may spend: for each stage its steps (or epochs, or minutes), the records of one, and its data."""
+    """What an arm may spend: for each stage its steps (or epochs, or minutes), the records of one, and its data; with a
+    loop also its rounds and how much it makes.
+    """
     found = {}
+    loop = recipe.get("loop") or {}
+    rounds = {name: loop[name] for name in _OF_A_LOOP if loop.get(name) is not None}
     for stage in recipe.get("stages", ()):
-        data = dict(recipe.get("data", {}).get(stage.get("data"), {}))
         found[stage["name"]] = {
             "max_steps": stage.get("max_steps"),
             "epochs": stage.get("epochs"),
             "max_minutes": stage.get("max_minutes"),
             "records a step": stage.get("batch_size", 8) * stage.get("accumulation", 1),
-            "data": {name: value for name, value in data.items() if name not in ("seed", "fold")},
+            "data": _what_is_read(recipe.get("data", {}), stage.get("data")),
+            **({"loop": rounds} if rounds else {}),
         }
     return found
 
 
-def require_equal_budgets(arms: Sequence[Arm]) -> None:
-    """ValueError if two arms may spend different budgets: which, where, and how much."""
+_OF_A_LOOP = ("rounds", "data", "items", "per_seed", "candidates", "per_round", "per_prompt", "pairs")
+"""Settings of a loop that say how often its stages run, and on how much of what it makes."""
+
+
+def _what_is_read(data: Mapping[str, Any], name: str) -> Any:
+    """The settings of a stage's data; of a mixture or a subset those of all that it draws from, in whatever shares."""
+    below = leaves(data, name)
+    found = [
+        {field: value for field, value in data[leaf].items() if field not in ("seed", "fold")}
+        for leaf in below
+    ]
+    return found[0] if below == [name] else sorted(found, key=str)
+
+
+def leaves(data: Mapping[str, Any], name: str) -> list[str]:
+    """The sources that a recipe's data ``name`` is drawn from: itself, or those below a mixture or a subset."""
+    one = data.get(name)
+    if one is None:  # a source that is named for its share alone
+        return []
+    if one["kind"] not in ("mixture", "subset"):
+        return [name]
+    below = list(one["sources"]) if one["kind"] == "mixture" else [one["source"]]
+    return list(dict.fromkeys(leaf for child in below for leaf in leaves(data, child)))
+
+
+def require_equal_budgets(arms: Sequence[Arm], same_data: bool = True) -> None:
+    """ValueError if two arms may spend different budgets: which, where, and how much.
+
+    ``same_data=False``: what they read is the method, so that steps and records a step count alone.
+    """
+
+    def budget_of(arm: Arm) -> dict[str, Any]:
+        found = budget(plain(load(arm.recipe)))
+        return found if same_data else {name: {**one, "data": None} for name, one in found.items()}
+
     first = arms[0]
-    wanted = budget(plain(load(first.recipe)))
+    wanted = budget_of(first)
     for arm in arms[1:]:
-        own = budget(plain(load(arm.recipe)))
+        own = budget_of(arm)
         if own == wanted:
             continue
         if list(own) != list(wanted):
@@ -112,10 +149,11 @@ def require_equal_budgets(arms: Sequence[Arm]) -> None:
                 "arms are compared at equal budgets, stage by stage"
             )
         stage = next(name for name in own if own[name] != wanted[name])
-        part = next(part for part in own[stage] if own[stage][part] != wanted[stage][part])
+        parts = dict.fromkeys((*own[stage], *wanted[stage]))
+        part = next(part for part in parts if own[stage].get(part) != wanted[stage].get(part))
         raise ValueError(
-            f"arms have different budgets: {part} of stage {stage!r} is {own[stage][part]!r} for {arm.name} and "
-            f"{wanted[stage][part]!r} for {first.name}; make them equal"
+            f"arms have different budgets: {part} of stage {stage!r} is {own[stage].get(part)!r} for {arm.name} and "
+            f"{wanted[stage].get(part)!r} for {first.name}; make them equal"
         )
 
 

@@ -102,9 +102,17 @@ def _two_steps(arms: Iterable[Arm]) -> dict[str, int]:
 
 def _few_records(arm: Arm) -> Arm:
     """The arm with next to no records to read, for a mock."""
-    scenes = [name for name, data in arm.recipe["data"].items() if data["kind"] == "scenes"]
-    few = {f"data.{name}.n": min(MOCK_RECORDS, arm.recipe["data"][name]["n"]) for name in scenes}
+    few = {f"data.{name}.n": n for name, n in few_records(arm.recipe["data"]).items()}
     return replace(arm, recipe=changed(arm.recipe, {"set": few}, f"the mock of {arm.name}"))
+
+
+def few_records(data: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How many records of each of a recipe's data a mock reads; a mixture and a subset what their sources have."""
+    return {
+        name: min(MOCK_RECORDS, one.get("n") or MOCK_RECORDS)
+        for name, one in data.items()
+        if one["kind"] not in ("mixture", "subset") or one.get("n") is not None
+    }
 
 
 def studies() -> list[str]:

@@ -39,7 +39,8 @@ class Design:
     simultaneous (Bonferroni). ``context`` arms run three seeds and get no verdict. ``trials``: learning rates tried an
     arm; ``pairs``: of the A/A run; ``seeds``: n, or None to choose it from the A/A run, at most ``most``. ``fresh``:
     every seed asks questions of its own (scenes), so that its interval covers items; otherwise all ask the same ones.
-    ``steps``: how long each stage is, where that is known beforehand. A ``mock`` may have fewer seeds, and gets no
+    ``steps``: how long each stage is, where that is known beforehand. ``same_data=False``: which records a stage reads
+    is the method; steps, and records of one, are equal all the same. A ``mock`` may have fewer seeds, and gets no
     verdict.
     """
 
@@ -62,6 +63,7 @@ class Design:
     testbed: str = "own"
     steps: Mapping[str, int] | None = None
     mock: bool = False
+    same_data: bool = True
     effect: Effect | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class Design:
             raise ValueError(f"two arms are called {twice!r}; an arm that is run twice counts once")
         if self.seeds is not None and self.seeds < FEWEST and not self.mock:
             raise ValueError(f"seeds is {self.seeds}; a verdict needs {FEWEST} at least")
-        require_equal_budgets([self.control, *self.methods])
+        require_equal_budgets([self.control, *self.methods], self.same_data)
 
     @property
     def arms(self) -> tuple[Arm, ...]:

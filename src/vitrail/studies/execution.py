@@ -81,9 +81,10 @@ def _probe(name: str, run: Any, device: str) -> dict[str, Any]:
 
 
 def _forget_weights(run: Any) -> None:
-    shutil.rmtree(run.model_path, ignore_errors=True)
-    for path in (run.path / "stages").glob("*/*.safetensors"):
-        path.unlink(missing_ok=True)
+    for place in (run.path, *(run.path / "rounds").glob("*/run")):
+        shutil.rmtree(place / "model", ignore_errors=True)
+        for path in (place / "stages").glob("*/*.safetensors"):
+            path.unlink(missing_ok=True)
 
 
 def run_cells(

@@ -53,14 +53,14 @@ def costs(run: RunFolder, recipe: Mapping[str, Any]) -> dict[str, Any]:
     total: dict[str, Any] = {"train_seconds": 0.0, "steps": 0, "samples": 0, "tokens": 0, "flops": 0.0}
     losses, stages, trained = {}, {}, 0
     for stage in recipe.get("stages", ()):
-        folder = run.stage(stage["name"])
-        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-        steps = done["step"]
-        total["train_seconds"] += done["seconds"]
-        total["steps"] += steps
-        total["samples"] += done["samples"]
-        total["tokens"] += done["tokens"]
-        total["flops"] += steps * planned.get(stage["name"], {}).get("flops_a_step", 0.0)
+        for folder in run.stage_folders(stage["name"]):  # of a loop there are several
+            done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+            steps = done["step"]
+            total["train_seconds"] += done["seconds"]
+            total["steps"] += steps
+            total["samples"] += done["samples"]
+            total["tokens"] += done["tokens"]
+            total["flops"] += steps * planned.get(stage["name"], {}).get("flops_a_step", 0.0)
         losses[stage["name"]] = done["loss"]
         own = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         kept = ("records", "records_a_step", "precision", "threads", "device")

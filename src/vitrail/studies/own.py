@@ -10,7 +10,7 @@ from vitrail.papers.catalogue import paper
 from vitrail.recipes.loading import load, plain
 from vitrail.studies.arms import Arm, changed
 from vitrail.studies.design import Design
-from vitrail.studies.setting_up import evaluation_of
+from vitrail.studies.setting_up import asks_anew, evaluation_of
 
 OWN = "mine"
 DELTAS = {"share right": 0.02, "nats a token": 0.02}
@@ -118,7 +118,6 @@ def design(
     elif controls:
         context = tuple(Arm(f"control of {arm}", recipe) for arm, recipe in controls.items())
     one = next(one for one in base["evaluation"] if one["name"] == name)
-    data = base["data"][one["data"]]
     metric = one["metric"]["name"] if isinstance(one["metric"], Mapping) else one["metric"]
     unit = "nats a token" if metric == "loss" else "share right"
     return Design(
@@ -132,7 +131,7 @@ def design(
         pairs=pairs,
         seeds=seeds,
         questions=questions,
-        fresh=data["kind"] == "scenes" and data.get("seed") is None,
+        fresh=asks_anew(base["data"], one["data"]),
         claim=" ".join(arm.about for arm in methods),
     )
 

@@ -25,7 +25,7 @@ from vitrail.storage import atomic
 from vitrail.storage.environment import describe
 from vitrail.storage.lock import FileLock
 from vitrail.studies import outcome
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.cells import Cell, Fixed, Store
 from vitrail.studies.design import Association, Design
 from vitrail.studies.execution import run_cells
@@ -213,7 +213,11 @@ def _data_of(arm: Arm, evaluation: str) -> set[str]:
     recipe = arm.recipe
     used = {stage["data"] for stage in recipe["stages"]}
     used |= {one["data"] for one in recipe["evaluation"] if one["name"] == evaluation}
-    return {recipe["data"][name].get("suite") or Path(recipe["data"][name]["path"]).name for name in used}
+    read = [recipe["data"][leaf] for name in used for leaf in leaves(recipe["data"], name)]
+    return {
+        one.get("suite") or one.get("task") or (Path(one["path"]).name if "path" in one else one["kind"])
+        for one in read
+    }
 
 
 def _short(result: Mapping[str, Any]) -> dict[str, Any]:

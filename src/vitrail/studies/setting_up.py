@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from vitrail.recipes import overrides
 from vitrail.recipes.loading import load, plain
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.cells import Cell, Role
 
 Fold = Literal["development", "test"]
 TUNING_DRAW = 900_001
 """Scenes that tuning is done on; no result is ever measured on them (another fold, and another draw)."""
+DRAWN = ("scenes", "scene_texts", "puzzle", "translations", "facts")
+"""Kinds of data that every draw makes anew."""
 TWIN = 500_000
 """Added to a seed: the second run of an A/A pair, on the same scenes."""
 
@@ -38,10 +40,8 @@ def cell(
     recipe, _ = overrides.apply(plain(load(arm.recipe)), dict(settings or {}))
     recipe = copy.deepcopy(recipe)
     recipe["seed"] = draw if seed is None else seed
-    used = {stage["data"] for stage in recipe["stages"]}
-    for name, data in recipe["data"].items():
-        if data["kind"] == "scenes" and data.get("seed") is None and name in used:
-            data["seed"] = draw
+    for name in {leaf for stage in recipe["stages"] for leaf in leaves(recipe["data"], stage["data"])}:
+        _draw_anew(recipe["data"][name], draw)
     for stage in recipe["stages"]:
         stage["learning_rate"] = _scaled(stage["learning_rate"], factor)
         stage["checkpoint_minutes"], stage["report_to"] = None, []
@@ -51,7 +51,7 @@ def cell(
             stage.update(max_steps=steps[stage["name"]], epochs=None, max_minutes=None)
     asked = next(one for one in recipe["evaluation"] if one["name"] == evaluation)
     recipe["evaluation"] = [{**asked, "conditions": ["trained"], "data": "asked"}]
-    recipe["data"]["asked"] = _on_fold(recipe["data"][asked["data"]], fold, draw, questions)
+    _ask(recipe["data"], "asked", asked["data"], fold, draw, questions)
     recipe["report"] = {"gallery": 0}
     setting = {"factor": factor, **(settings or {})}
     return Cell(arm.name, role, recipe["seed"], draw, plain(load(recipe)), evaluation, setting, arm.probe)
@@ -63,26 +63,46 @@ def _scaled(rate: Any, factor: float) -> Any:
     return rate * factor
 
 
-def _on_fold(data: Mapping[str, Any], fold: Fold, draw: int, questions: int | None) -> dict[str, Any]:
-    """The questions of a fold. Scenes are drawn anew for each draw; a file's are what they are."""
-    found = dict(data)
-    if found["kind"] == "scenes":
+def asks_anew(data: Mapping[str, Any], name: str) -> bool:
+    """Whether every draw asks questions of its own, or all the same ones (those of a file, or of a seed that is given).
+
+    ValueError for a mixture of both.
+    """
+    found = {data[leaf]["kind"] in DRAWN and data[leaf].get("seed") is None for leaf in leaves(data, name)}
+    if len(found) > 1:
+        raise ValueError(
+            f"data.{name}: some of its sources are the same for all seeds and some are drawn anew; give seeds to all "
+            "of them, or to none"
+        )
+    return found == {True}
+
+
+def _draw_anew(data: dict[str, Any], draw: int) -> None:
+    if data["kind"] in DRAWN and data.get("seed") is None:
+        data["seed"] = draw
+
+
+def _ask(data: dict[str, Any], name: str, origin: str, fold: Fold, draw: int, questions: int | None) -> None:
+    """Put the questions of a fold into ``data`` as ``name``; those of a mixture's sources beside them."""
+    found = dict(data[origin])
+    data[name] = found
+    if found["kind"] == "mixture":
+        each = None if questions is None else -(-questions // len(found["sources"]))
+        for leaf in found["sources"]:
+            _ask(data, f"{name}-{leaf}", leaf, fold, draw, each)
+        found["sources"] = {f"{name}-{leaf}": share for leaf, share in found["sources"].items()}
+    elif found["kind"] != "file" or found.get("fold") is not None:
         found["fold"] = fold
-        if found.get("seed") is None:
-            found["seed"] = draw
-        if fold == "development" and found["names"] == "held-out":
-            found["names"] = "development"
-        if questions is not None:
-            found["n"] = min(found["n"], questions)
-        return found
-    if found.get("fold") is not None:
-        found["fold"] = fold
+        _draw_anew(found, draw)
     elif fold == "development":
         raise ValueError(
             "the questions are one file without folds, so that tuning would be done on what is reported; give them "
             "with fold: test"
         )
-    return found
+    if fold == "development" and found.get("names") == "held-out":
+        found["names"] = "development"
+    if questions is not None and found["kind"] != "file" and found.get("n") is not None:
+        found["n"] = min(found["n"], questions)
 
 
 def evaluation_of(recipe: Mapping[str, Any], name: str | None = None) -> str:

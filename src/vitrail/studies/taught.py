@@ -1,4 +1,4 @@
-"""Studies whose arms have a teacher by recipe: a mock trains that for two steps, too."""
+"""Studies whose arms name models by recipe (teachers, starts, differences): a mock trains these for two steps."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vitrail.studies.arms import Arm, changed
-from vitrail.studies.declaring import MOCK_RECORDS, Study
+from vitrail.studies.declaring import Study, few_records
 from vitrail.studies.design import Association, Design
 
 
 @dataclass(frozen=True)
 class Taught(Study):
-    """A study whose objectives name teachers by their recipes."""
+    """A study whose objectives or models name other models by their recipes."""
 
     def design(self, testbed: str, mock: bool = False) -> Design | Association:
-        """As any study's; in a mock every teacher takes two steps on few records."""
+        """As any study's; in a mock every such model takes two steps on few records."""
         made = super().design(testbed, mock)
         if not mock or isinstance(made, Association):
             return made
@@ -32,6 +32,7 @@ class Taught(Study):
 def _small(arm: Arm) -> Arm:
     objectives = {f"stages.{stage['name']}.objective": stage["objective"] for stage in arm.recipe["stages"]}
     smaller = {field: _smaller(objective) for field, objective in objectives.items()}
+    smaller |= {f"model.{name}": value for name, value in _shorter_model(arm.recipe["model"]).items()}
     return replace(arm, recipe=changed(arm.recipe, {"set": smaller}, f"the mock of {arm.name}"))
 
 
@@ -41,8 +42,32 @@ def _smaller(objective: Any) -> Any:
     teacher = objective.get("teacher") if isinstance(objective, Mapping) else None
     if not (isinstance(teacher, Mapping) and isinstance(teacher.get("recipe"), Mapping)):
         return objective
-    recipe = copy.deepcopy(dict(teacher["recipe"]))
-    for data in recipe["data"].values():
-        data["n"] = min(data["n"], MOCK_RECORDS)
+    return {**objective, "teacher": {**teacher, "recipe": _shorter(teacher["recipe"])}}
+
+
+def _shorter(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe of two steps on few records; so are those of the models that it begins with."""
+    recipe = copy.deepcopy(dict(given))
+    for name, n in few_records(recipe["data"]).items():
+        recipe["data"][name]["n"] = n
     recipe["stages"] = [{**stage, "max_steps": 2, "epochs": None} for stage in recipe["stages"]]
-    return {**objective, "teacher": {**teacher, "recipe": recipe}}
+    recipe["model"] = {**recipe["model"], **_shorter_model(recipe["model"])}
+    return recipe
+
+
+def _shorter_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe's ``model`` that name others by recipe, these two steps long."""
+    found: dict[str, Any] = {}
+    if isinstance(model.get("recipe"), Mapping):
+        found["recipe"] = _shorter(model["recipe"])
+    if model.get("deltas"):
+        found["deltas"] = [
+            {
+                name: {"recipe": _shorter(side["recipe"])}
+                if isinstance(side, Mapping) and "recipe" in side
+                else side
+                for name, side in delta.items()
+            }
+            for delta in model["deltas"]
+        ]
+    return found

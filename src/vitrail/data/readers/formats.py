@@ -61,6 +61,7 @@ _LISTED = {
     "openai": ("openai:OpenAiMessages", "OpenAI: image_url parts, tool calls; preferred outputs"),
     "vqa": ("vqa:QuestionAnswer", "question and answer, with options or columns A, B, C"),
     "caption": ("captions:Caption", "a picture and its text"),
+    "translation": ("translation:Translation", "a text in several languages, as datasets has it"),
     "text": ("plain_text:PlainText", "a text alone, to pretrain on"),
 }
 for _name, (_target, _summary) in _LISTED.items():

@@ -23,11 +23,11 @@ _ROWS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 def open_source(path: Path | str, **options: Any) -> RowSource:
     """The records of a file or folder; what it is, its content tells.
 
-    Read are JSON lines, a JSON array, CSV and TSV, a ``.txt`` with a text a line, Parquet (a file, or a folder of
-    shards), Arrow files and folders of ``save_to_disk``, an ``imagefolder`` with its metadata, and tar shards of
-    webdataset (a file, a folder, a pattern such as ``shards/{000..012}.tar`` or ``*.tar``). ``options`` are those of
-    :class:`RowSource`: ``on_error="raise"|"set_aside"``, ``allow_outside``, ``check_images``, ``validate``, ``name``,
-    ``root``. ValueError for anything else, with what to do.
+    Read are JSON lines, a JSON array, CSV and TSV, a ``.txt`` with a text a line, CoNLL and CoNLL-U, Parquet (a file,
+    or a folder of shards), Arrow files and folders of ``save_to_disk``, an ``imagefolder`` with its metadata, and tar
+    shards of webdataset (a file, a folder, a pattern such as ``shards/{000..012}.tar`` or ``*.tar``). ``options`` are
+    those of :class:`RowSource`: ``on_error="raise"|"set_aside"``, ``allow_outside``, ``check_images``, ``validate``,
+    ``name``, ``root``. ValueError for anything else, with what to do.
     """
     text = str(path)
     if _BRACES.search(text) or (any(sign in text for sign in "*?") and not Path(path).exists()):
@@ -68,6 +68,10 @@ def _file(path: Path, options: dict[str, Any]) -> RowSource:
 
         return DelimitedSource(path, **options)
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if suffix in (".conllu", ".conll", ".bio"):
+        from vitrail.data.readers.conll import ConllSource
+
+        return ConllSource(path, **options)
     if suffix == ".txt" and first not in (b"{", b"["):
         from vitrail.data.readers.plain_text import TextLinesSource
 

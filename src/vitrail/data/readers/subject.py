@@ -21,6 +21,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "chosen": ("rejected",),
     "query": ("response", "history"),
     "question": ("answer",),
+    "translation": (),
     "text": tuple(COLUMNS),
     "caption": tuple(COLUMNS),
 }

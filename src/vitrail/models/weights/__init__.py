@@ -1,0 +1,1 @@
+"""Arithmetic on weights: differences of checkpoints, added to others."""
