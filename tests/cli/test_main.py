@@ -119,3 +119,13 @@ def test_bash_completes(tmp_path):
 def test_version_as_json(capsys):
     assert main(["version", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["vitrail"]
+
+
+def test_several_processes_may_train_and_nothing_else(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["plan", "nano"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "vitrail plan runs in one process; vitrail quickstart and vitrail train are what torchrun may" in said
+    )

@@ -6,8 +6,7 @@ import pytest
 
 from vitrail.recipes import loading
 from vitrail.recipes.sources import open_data
-from vitrail.recipes.subsets import said
-from vitrail.recipes.training_run import origin
+from vitrail.recipes.subsets import origin, said
 
 
 @pytest.fixture(autouse=True)

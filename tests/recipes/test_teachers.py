@@ -94,6 +94,7 @@ def test_a_teacher_has_no_teacher_and_needs_stages():
 
 def test_several_processes_do_not_train_a_teacher(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match="several processes cannot do so"):
         teachers.place_of(TeacherConfig(times=3), recipe(BOTH))
 

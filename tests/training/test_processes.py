@@ -7,6 +7,7 @@ import pytest
 
 from conftest import chat
 from vitrail.objectives.next_token import NextToken
+from vitrail.training import processes
 from vitrail.training.processes import refuse_sharding
 from vitrail.training.stages import StageConfig
 from vitrail.training.trainer import train_stage
@@ -14,7 +15,9 @@ from vitrail.training.trainer import train_stage
 
 @pytest.mark.parametrize("value", ["true", "1", "True", "yes"])
 def test_fsdp_is_refused(value):
-    with pytest.raises(ValueError, match=r"ACCELERATE_USE_FSDP=.* asks for fully sharded .*DDP.*unset it"):
+    with pytest.raises(
+        ValueError, match=r"ACCELERATE_USE_FSDP=.* asks for fully sharded .*unset it.*sharding: full"
+    ):
         refuse_sharding({"ACCELERATE_USE_FSDP": value})
 
 
@@ -30,6 +33,16 @@ def test_a_stage_is_refused_before_anything_is_written(nano, tmp_path, monkeypat
     with pytest.raises(ValueError, match="asks for fully sharded"):
         train_stage(nano.model, data, nano.collator(), NextToken(), config, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_group_needs_a_number_and_a_place_in_it(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert (processes.count(), processes.number(), processes.is_first()) == (1, 0, True)
+    monkeypatch.setenv("WORLD_SIZE", "4")  # some schedulers set it alone
+    assert processes.count() == 1
+    monkeypatch.setenv("RANK", "2")
+    assert (processes.count(), processes.number(), processes.is_first()) == (4, 2, False)
 
 
 LEAVES = """

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 class Command:
     """One sub-command. ``module`` holds ``arguments(parser)`` and ``run(args) -> int``.
 
-    A command with ``children`` (``recipe list``) has no code of its own.
+    A command with ``children`` (``recipe list``) has no code of its own. ``together``: torchrun may start it in several
+    processes.
     """
 
     about: str
     module: str = ""
     children: dict[str, Command] = field(default_factory=dict)
+    together: bool = False
 
     def load(self) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
         """Import the module and return its two functions."""
@@ -26,8 +28,11 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "quickstart": Command("train, measure and show a small real model, from nothing", "quickstart"),
-    "train": Command("train a recipe, or on your own file of conversations", "train"),
+    "quickstart": Command(
+        "train, measure and show a small real model, from nothing", "quickstart", together=True
+    ),
+    "train": Command("train a recipe, or on your own file of conversations", "train", together=True),
+    "prepare": Command("tokens and features of a recipe's data, made ready for training", "prepare"),
     "loop": Command("train, look, make data, and train again: a recipe with a loop", "loop"),
     "eval": Command("evaluate a trained model", "evaluate"),
     "chat": Command("talk to a model, with pictures", "chat"),

@@ -58,6 +58,9 @@ def _dispatch(words: list[str], commands: dict[str, Command], prog: str, about: 
         )
     if command.children:
         return _dispatch(rest, command.children, f"{prog} {name}", command.about)
+    if not command.together and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        able = " and ".join(f"vitrail {other}" for other, one in COMMANDS.items() if one.together)
+        raise UsageError(f"{prog} {name} runs in one process; {able} are what torchrun may start in several")
     arguments, run = command.load()
     parser = Parser(prog=f"{prog} {name}", description=f"{command.about[:1].upper()}{command.about[1:]}.")
     arguments(parser)

@@ -14,18 +14,20 @@ from vitrail.cli.output import print_json, print_table
 def carry_out(recipe: Any, folder: Path, args: argparse.Namespace, planned: Any = None) -> int:
     """Run ``recipe`` in ``folder``. Ctrl-C says how to go on."""
     from vitrail.recipes.run import run
+    from vitrail.training import processes
     from vitrail.training.progress import make_progress
 
     prepare_libraries(args.threads)
-    progress = make_progress("none" if args.quiet or args.json else "auto")
+    quiet = args.quiet or not processes.is_first()
+    progress = make_progress("none" if quiet or args.json else "auto")
     try:
         result = run(recipe, folder, progress=progress, resume=args.resume, planned=planned)
     except KeyboardInterrupt:
         again = f"vitrail train {shlex.quote(str(folder))}"
         raise KeyboardInterrupt(f"Nothing is lost; go on with: {again}") from None
-    if args.json:
+    if args.json and processes.is_first():
         print_json(result.as_json())
-    elif not args.quiet:
+    elif not quiet:
         print_rounds(folder)
         print_scores(result.scores)
         print_next(result)

@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrail.data.ahead import ahead
 from vitrail.models.batches import Picture
 from vitrail.models.towers.tower import Tower
 from vitrail.storage.arrays import ArrayStore
 from vitrail.storage.cache import key
+
+DECODED_AHEAD = 2
+"""Batches whose pictures are decoded while the tower computes the one before."""
 
 
 def weights_fingerprint(module: torch.nn.Module) -> str:
@@ -52,7 +56,7 @@ class FrozenTower:
         self.root = cache / "arrays" if cache is not None else None
         weights = weights_fingerprint(tower)
         self._onnx = self._onnx_session(runtime, weights, cache)
-        settings = {name: value for name, value in self.image_processor.to_dict().items() if _is_plain(value)}
+        settings = plain_settings(self.image_processor)
         self.fingerprint = key("frozen-tower", weights, tower.settings(), settings, self.runtime)
         self._places: dict[str, tuple[ArrayStore, int]] = {}
 
@@ -102,11 +106,12 @@ class FrozenTower:
         )
 
         def compute(indices: list[int]) -> np.ndarray:
-            parts = []
-            for start in range(0, len(indices), self.batch_size):
-                batch = [pictures[fresh[index]] for index in indices[start : start + self.batch_size]]
-                parts.append(self.features([image.open(root) for image, root in batch]).astype(self.dtype))
-            return np.concatenate(parts)
+            batches = [
+                [pictures[fresh[index]] for index in indices[start : start + self.batch_size]]
+                for start in range(0, len(indices), self.batch_size)
+            ]
+            opened = ahead(batches, _opened, held=DECODED_AHEAD)
+            return np.concatenate([self.features(batch).astype(self.dtype) for batch in opened])
 
         computed = store.fill(compute, progress)
         self._places.update({name: (store, place) for place, name in enumerate(wanted)})
@@ -122,9 +127,19 @@ class FrozenTower:
         return {"vision_features": torch.from_numpy(stacked)}
 
 
+def _opened(pictures: Sequence[Picture]) -> list[Any]:
+    return [image.open(root) for image, root in pictures]
+
+
 def _content_key(picture: Picture) -> str:
     image, root = picture
     return key(image.read(root))
+
+
+def plain_settings(image_processor: Any) -> dict[str, Any]:
+    """The settings of an image processor that JSON can hold; none where there is no processor."""
+    found = {} if image_processor is None else image_processor.to_dict()
+    return {name: value for name, value in found.items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

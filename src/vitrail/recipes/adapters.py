@@ -69,18 +69,29 @@ def target_layers(model: nn.Module, lora: Lora) -> list[str]:
     return [name for name, module in model.named_modules() if id(module) in chosen]
 
 
-def _linear(model: nn.Module, part: str) -> list[tuple[str, nn.Linear]]:
+def linear_layers(model: nn.Module, where: Sequence[str], field: str) -> list[str]:
+    """Paths of the plain linear layers of the parts ``where``, in the model's order.
+
+    ValueError, naming the recipe's ``field``, if a part is not there or has none.
+    """
+    chosen = {
+        id(module) for part in where for _, module in _linear(model, part, field) if type(module) is nn.Linear
+    }
+    return [name for name, module in model.named_modules() if id(module) in chosen]
+
+
+def _linear(model: nn.Module, part: str, field: str = "model.lora.where") -> list[tuple[str, nn.Linear]]:
     from vitrail.models import anatomy
 
     parts = anatomy.parts(model)
     blocks = parts.get(_BLOCKS.get(part, part))
     found = blocks if blocks is not None else anatomy.find(parts, part)
     if found is None:
-        raise ValueError(f"model.lora.where: this model has no part {part!r}; {nearest(part, sorted(parts))}")
+        raise ValueError(f"{field}: this model has no part {part!r}; {nearest(part, sorted(parts))}")
     linear = [(name, module) for name, module in found.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(
-            f"model.lora.where: the {part} has no linear layer that an adapter could sit on; train it as a whole "
+            f"{field}: the {part} has no linear layer that an adapter could sit on; train it as a whole "
             f"(trains: [{part}])"
         )
     return linear

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.recipes.components import Tower as TowerConfig
-from vitrail.recipes.schema import Model
+from vitrail.recipes.schema import Model, Quantization
 from vitrail.recipes.shapes import connector_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def build(model: Model, seed: int = 0, cache: Path | None = None) -> Bundle:
     if model.path is None and model.dtype != "auto":
         bundle.model.to(getattr(torch, model.dtype))
     bundle = _operated(bundle, model, seed)
+    if model.quantization is not None:
+        _quantise(bundle.model, model.quantization)
     if model.lora is not None:
         from vitrail.recipes.adapters import add_lora
 
@@ -48,6 +50,28 @@ def _operated(bundle: Bundle, model: Model, seed: int) -> Bundle:
     if model.surgeries:
         bundle.model.eval()
     return bundle
+
+
+def _quantise(model: Any, settings: Quantization) -> None:
+    import torch
+
+    from vitrail.models.quantising import quantise
+    from vitrail.recipes.adapters import linear_layers
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    compute = None if settings.compute == "auto" else getattr(torch, settings.compute)
+    if settings.compute == "auto" and device == "cuda":
+        compute = torch.bfloat16
+    layers = linear_layers(model, settings.where, "model.quantization.where")
+    quantise(
+        model,
+        layers,
+        bits=settings.bits,
+        kind=settings.kind,
+        double=settings.double,
+        compute=compute,
+        device=device,
+    )
 
 
 def _without_adapters(model: Model, seed: int, cache: Path | None) -> Bundle:

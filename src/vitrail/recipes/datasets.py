@@ -10,6 +10,7 @@ from vitrail.data.codecs import thousandths
 from vitrail.data.records import Chat, Message
 from vitrail.models.encoding import ChatEncoder, Encoded
 from vitrail.models.texts import text_of, windows
+from vitrail.recipes.prepared import Outcome, Prepared
 
 KEPT_BYTES = 1 << 30
 """Encoded pictures held in memory; beyond that a record is read again from its source when its turn comes."""
@@ -28,7 +29,8 @@ class EncodedRecords:
     record number. Nothing is ever cut inside a turn, so that no picture's tokens are.
 
     Boxes and points are learnt as text (:mod:`vitrail.data.codecs.thousandths`), and a question with options that
-    nobody answers with the right option. Pictures are not decoded here.
+    nobody answers with the right option. Pictures are not decoded here. ``prepared`` knows what became of records
+    before, and keeps what becomes of the others.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class EncodedRecords:
         too_long: OnTooLong | None = None,
         max_length: int | None = None,
         context: int | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         self.source, self.encoder = source, encoder
         self.max_length = max_length if max_length is not None else encoder.max_length
@@ -57,25 +60,25 @@ class EncodedRecords:
         self._unbounded.max_length = None
         self._numbers: list[tuple[int, int]] = []
         self._kept: list[Encoded | None] = []
-        self._encode_all(on_error, progress)
+        self._encode_all(on_error, progress, prepared)
 
-    def _encode_all(self, on_error: str, progress: Callable[[int, int], None] | None) -> None:
+    def _encode_all(
+        self, on_error: str, progress: Callable[[int, int], None] | None, prepared: Prepared | None
+    ) -> None:
         held = 0
         for number in range(len(self.source)):
-            try:
-                rows, turns_cut = self._encode(number)
-            except ValueError as error:
-                long = isinstance(error, _TooLong)
-                if (self.too_long if long else on_error) == "raise":
-                    raise ValueError(f"record {number} of {self.source.name}: {error}") from None
-                self.dropped_too_long += long
-                self.set_aside[number] = str(error)
+            found = self._outcome(number) if prepared is None else prepared(number, self._outcome)
+            if found.reason is not None:
+                if (self.too_long if found.long else on_error) == "raise":
+                    raise ValueError(f"record {number} of {self.source.name}: {found.reason}")
+                self.dropped_too_long += found.long
+                self.set_aside[number] = found.reason
                 continue
-            if turns_cut:
-                self.cut[number] = turns_cut
-            if len(rows) > 1:
-                self.divided[number] = len(rows)
-            for place, encoded in enumerate(rows):
+            if found.turns_cut:
+                self.cut[number] = found.turns_cut
+            if len(found.rows) > 1:
+                self.divided[number] = len(found.rows)
+            for place, encoded in enumerate(found.rows):
                 held += sum(len(image.bytes or b"") for image in encoded.images)
                 self._numbers.append((number, place))
                 self._kept.append(encoded if held <= KEPT_BYTES else None)
@@ -85,6 +88,14 @@ class EncodedRecords:
         if not self._numbers:
             reason = next(iter(self.set_aside.values()), "it is empty")
             raise ValueError(f"{self.source.name} has no record to train on ({reason})")
+
+    def _outcome(self, number: int) -> Outcome:
+        """What becomes of a record: its rows, or why it is set aside."""
+        try:
+            rows, turns_cut = self._encode(number)
+        except ValueError as error:
+            return Outcome(reason=str(error), long=isinstance(error, _TooLong))
+        return Outcome(tuple(rows), turns_cut)
 
     def _encode(self, number: int) -> tuple[list[Encoded], int]:
         """A record's rows of tokens, and how many turns were cut from its end."""

@@ -12,9 +12,10 @@ from vitrail.evaluation.answers import Answers, read_answers
 from vitrail.evaluation.run import run_task
 from vitrail.evaluation.scores import Scores, score
 from vitrail.recipes import assembly
+from vitrail.recipes.reading import prepare_pictures
 from vitrail.recipes.schema import Evaluation, Recipe
 from vitrail.recipes.sources import open_data
-from vitrail.recipes.training_run import prepare_pictures, takes_features, tower_stays, use_features
+from vitrail.recipes.training_run import takes_features, tower_stays, use_features
 from vitrail.storage.atomic import write_json
 from vitrail.storage.runs import RunFolder
 
@@ -75,7 +76,7 @@ class Models:
 
     def _untrained(self) -> Bundle:
         """The model before its first stage; adapters would add nothing yet."""
-        model = self.recipe.model.model_copy(update={"lora": None})
+        model = self.recipe.model.model_copy(update={"lora": None, "quantization": None})
         return assembly.build(model, self.recipe.seed)
 
 

@@ -262,15 +262,29 @@ class _Planner:
     def _memory(self, stage: Any, alive: float) -> dict[str, float]:
         """Bytes by what they hold. Without accumulation gradients appear while activations go."""
         weights = gradients = 0.0
-        for parameter in self.model.parameters():
-            weights += parameter.numel() * (4 if parameter.requires_grad else parameter.element_size())
+        few = self._in_few_bits()
+        for name, parameter in self.model.named_parameters():
+            each = 4 if parameter.requires_grad else few.get(name, parameter.element_size())
+            weights += parameter.numel() * each
             gradients += 4.0 * parameter.numel() * parameter.requires_grad
         return {
             "weights": weights,
             "gradients": gradients,
-            "optimiser": 2 * gradients,
+            "optimiser": 2 * gradients / (4 if stage.optimizer.endswith("_8bit") else 1),
             "activations": alive if stage.accumulation > 1 else max(alive - gradients, 0.0),
         }
+
+    def _in_few_bits(self) -> dict[str, float]:
+        """Bytes of each weight of the parameters that are quantised, by name."""
+        settings = self.recipe.model.quantization
+        if settings is None:
+            return {}
+        from vitrail.models.quantising import bytes_a_weight
+        from vitrail.recipes.adapters import linear_layers
+
+        layers = linear_layers(self.model, settings.where, "model.quantization.where")
+        each = bytes_a_weight(settings.bits, settings.double)
+        return {f"{layer}.weight": each for layer in layers if "lora_" not in layer}
 
     def _tower_seconds(self, data: str, pictures: float, trained: dict[str, int]) -> float:
         """Where a frozen tower's features are kept it sees each picture once, whichever stage comes first."""

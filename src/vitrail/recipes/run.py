@@ -73,12 +73,17 @@ def run(
 
     ``progress`` is told what happens (default: nobody). ``resume="never"`` refuses a folder that holds a run;
     another recipe's run is refused in any case, with what differs; a field that a stored recipe lacks has its default.
-    ValueError for what the user can put right.
+    Several processes (torchrun) train together; what comes behind is the first one's, and the others return without
+    scores. ValueError for what the user can put right.
     """
+    from vitrail.training import processes
     from vitrail.training.progress import make_progress
 
     listener = progress if progress is not None else make_progress("none")
     place = RunFolder(folder)
+    processes.connect(device)
+    if not processes.is_first():
+        return _help(recipe, place, device)
     if resume == "never" and place.exists:
         raise ValueError(
             f"{folder} holds a run already; choose another folder, or let it go on (resume=auto)"
@@ -95,11 +100,13 @@ def _run(
     from vitrail.recipes.plan import plan
     from vitrail.recipes.report import write_report
     from vitrail.recipes.training_run import is_trained, stage_results, trained_model
+    from vitrail.training import processes
 
     if not opened.plan_path.exists():
         write_json(opened.plan_path, (planned or plan(recipe, measure_speed=False)).as_json())
     train = trained_model if recipe.loop is None else looped_model
-    made = None if is_trained(opened) else train(recipe, opened, progress, device)
+    trained = processes.agreed(is_trained(opened))
+    made = None if trained else train(recipe, opened, progress, device)
     scores = evaluate(
         recipe, opened, progress, lambda: made or trained_model(recipe, opened, progress), device
     )
@@ -115,6 +122,17 @@ def _run(
         scores={task: {name: one.as_json() for name, one in found.items()} for task, found in scores.items()},
         report=written,
     )
+
+
+def _help(recipe: Recipe, opened: RunFolder, device: str) -> RunResult:
+    """What a process that is not the first does: train along."""
+    from vitrail.recipes.training_run import stage_results, trained_model
+    from vitrail.training import processes
+    from vitrail.training.progress import make_progress
+
+    if not processes.agreed(None):  # the first one has begun the folder, and says whether it is trained
+        trained_model(recipe, opened, make_progress("none"), device)
+    return RunResult(opened.path, recipe, stage_results(recipe, opened), {}, None)
 
 
 def train(

@@ -95,6 +95,34 @@ class Lora(Frozen):
     save: Literal["merged", "both"] = "merged"
 
 
+class Quantization(Frozen):
+    """Linear layers of the language model kept in fewer ``bits``, frozen, under adapters that train (QLoRA).
+
+    ``kind`` and ``double`` are for 4 bits: which 16 levels, and whether the scales are quantised once more. ``where``:
+    the parts, as for ``lora``. ``compute``: what their products are computed in; ``auto`` is bfloat16 on an accelerator
+    and the input's type on a CPU. Needs ``pip install 'vitrail[quantised]'`` (bitsandbytes). The adapters are folded
+    into the weights as they were before, which takes memory for the whole model once, at the end.
+    """
+
+    bits: Literal[4, 8] = 4
+    kind: Literal["nf4", "fp4"] = "nf4"
+    double: bool = True
+    where: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(default=("language",), min_length=1)
+    compute: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Quantization:
+        for name in {"kind", "double"} & self.model_fields_set if self.bits == 8 else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                why = "it has no effect with 8 bits; remove it, or set bits: 4"
+                raise inner_errors([((name,), why, getattr(self, name))])
+        return self
+
+
+def _bits(value: Any) -> Any:
+    return {"bits": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Model(Frozen):
     """What is trained, in one of five ways.
 
@@ -108,7 +136,8 @@ class Model(Frozen):
 
     ``dtype``: of the weights that do not train (those that do are float32); ``auto`` is what a ready model's
     configuration says, and float32 for the others. ``image``: settings of a ready model's image processor, such as
-    ``max_pixels``: what a picture costs follows them, and they are saved with the model.
+    ``max_pixels``: what a picture costs follows them, and they are saved with the model. ``quantization`` (4, 8, or
+    settings): what adapters train on top of.
     """
 
     path: str | None = None
@@ -123,12 +152,25 @@ class Model(Frozen):
     lora: Lora | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     image: dict[str, Any] | None = Field(default=None, min_length=1)
+    quantization: Annotated[Quantization | None, BeforeValidator(_bits)] = None
+
+    @model_validator(mode="after")
+    def _adapters_train(self) -> Model:
+        if self.quantization is None or self.dual_encoder is not None:
+            return self
+        if self.lora is None:
+            why = "quantised weights do not train, adapters on them do; give 'lora', or remove this field"
+            raise inner_errors([(("quantization",), why, self.quantization.bits)])
+        if self.lora.dora:
+            why = "DoRA reads the weights that 'quantization' quantises; set it to false, or remove 'quantization'"
+            raise inner_errors([(("lora", "dora"), why, True)])
+        return self
 
     @model_validator(mode="after")
     def _one_way(self) -> Model:
         given = [name for name in ("tower", "connector", "language") if getattr(self, name) is not None]
         if self.dual_encoder is not None:
-            others = ("path", "recipe", "testbed", "deltas", "surgeries", "lora", "image")
+            others = ("path", "recipe", "testbed", "deltas", "surgeries", "lora", "image", "quantization")
             unwanted = given + [name for name in others if getattr(self, name)]
             unwanted += ["dtype"] if self.dtype != "auto" else []
             why = "a dual encoder ('dual_encoder') has no place for it; remove one of the two"

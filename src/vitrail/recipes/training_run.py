@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitrail.data.sources import set_aside_of
 from vitrail.recipes import assembly
-from vitrail.recipes.datasets import EncodedRecords
 from vitrail.recipes.going_on import GoingOn
-from vitrail.recipes.mixing import MixedRecords, is_mixture
 from vitrail.recipes.objectives import build_objective, wants_preferences
-from vitrail.recipes.schema import File, Recipe
+from vitrail.recipes.reading import Datasets
+from vitrail.recipes.schema import Recipe
 from vitrail.recipes.sentences import annotate
-from vitrail.recipes.sources import open_data
-from vitrail.recipes.subsets import origin
 from vitrail.recipes.teachers import check_teachers, train_teachers
 from vitrail.storage.runs import RunFolder
 
@@ -42,54 +35,54 @@ def trained_model(recipe: Recipe, run: RunFolder, progress: Progress, device: st
     stage trains a part that the model does not have, or if adapters would be of no use.
     """
     from vitrail.models.loading import load
-    from vitrail.training import trunks
+    from vitrail.training import processes, trunks
 
     if is_trained(run):
         return load(run.model_path)
     _check_deltas(recipe, progress)
     bundle = assembly.build(recipe.model, seed=recipe.seed)
-    _check_parts(recipe, bundle)
+    check_parts(recipe, bundle)
     check_teachers(recipe, bundle)
     if tower_stays(recipe) and takes_features(bundle):
         use_features(bundle)
     types = {id(parameter): parameter.dtype for parameter in bundle.model.parameters()}
-    datasets: dict[str, Any] = {}
-
-    def encoded(name: str) -> Any:
-        if name not in datasets:
-            mixed = is_mixture(recipe.data[name])
-            datasets[name] = (
-                MixedRecords(recipe, name, encoded) if mixed else _encoded(recipe, name, bundle, progress)
-            )
-            if mixed:
-                progress.note(datasets[name].mixing.text())
-        return datasets[name]
-
+    encoded = Datasets(recipe, bundle, run, progress)
     for stage in recipe.stages:
         going_on = GoingOn.of(recipe, stage, run, bundle, encoded)
         _train(recipe, bundle, encoded(stage.data), stage, run.stage(stage.name), progress, device, going_on)
     bundle = _finish(recipe, bundle, types, run, progress)
-    for stage in recipe.stages:
-        trunks.forget(run.stage(stage.name))
+    if processes.is_first():
+        for stage in recipe.stages:
+            trunks.forget(run.stage(stage.name))
     return bundle
 
 
 def _finish(
     recipe: Recipe, bundle: Bundle, types: dict[int, Any], run: RunFolder, progress: Progress
 ) -> Bundle:
-    """Fold in adapters, put every weight back into its own type, add what is added at the end, and save."""
+    """Fold in adapters, put every weight back into its own type, add what is added at the end, and save.
+
+    What was quantised is read once more as it was: adapters are folded into that. Of several processes the first saves.
+    """
+    from vitrail.training import processes
+
     ends = any(one.when == "end" for one in recipe.model.deltas)
+    if recipe.model.quantization is not None:
+        bundle = _unquantised(recipe, bundle, progress)
+        types = {id(parameter): parameter.dtype for parameter in bundle.model.parameters()}
     bundle.model.requires_grad_(False)
     for parameter in bundle.model.parameters() if not ends else ():  # what trained is float32
         parameter.data = parameter.data.to(types[id(parameter)])
     if recipe.model.lora is not None:
         from vitrail.recipes.adapters import merge_lora, save_adapter
 
-        if recipe.model.lora.save == "both":
+        if recipe.model.lora.save == "both" and processes.is_first():
             save_adapter(
                 bundle.model, recipe.model.lora, recipe.model.path or recipe.name, run.path / ADAPTER
             )
         progress.note(merge_lora(bundle.model).sentence())
+    if not processes.is_first():
+        return bundle
     if ends:
         from vitrail.recipes.deltas import at_end
 
@@ -97,6 +90,17 @@ def _finish(
         return at_end(bundle, recipe.model.deltas, run.model_path, kept, progress)  # type: ignore[no-any-return]
     bundle.save(run.model_path)
     return bundle
+
+
+def _unquantised(recipe: Recipe, bundle: Bundle, progress: Progress) -> Bundle:
+    from vitrail.models.quantising import copy_unquantised
+
+    progress.note("adapters are folded into the weights as they were before they were quantised")
+    model = recipe.model.model_copy(update={"quantization": None})
+    whole = assembly.build(model, seed=recipe.seed)
+    copy_unquantised(bundle.model, whole.model)
+    whole.vision = bundle.vision
+    return whole
 
 
 def _check_deltas(recipe: Recipe, progress: Progress) -> None:
@@ -114,7 +118,7 @@ def is_trained(run: RunFolder) -> bool:
     return (run.model_path / "config.json").exists()
 
 
-def _check_parts(recipe: Recipe, bundle: Bundle) -> None:
+def check_parts(recipe: Recipe, bundle: Bundle) -> None:
     """Every stage's ``trains``, and whether adapters train, before the first stage has spent anything."""
     from vitrail.training.selection import select_parameters
 
@@ -163,86 +167,10 @@ def use_features(bundle: Bundle) -> None:
     bundle.vision = FrozenTower(bundle.model.tower.requires_grad_(False))
 
 
-def prepare_pictures(bundle: Bundle, pictures: list[Any], what: str, progress: Progress) -> None:
-    """Compute the features of ``pictures`` now, where the model is fed features; a line says how many."""
-    prepare = getattr(bundle.vision, "prepare", None)
-    if prepare is None or not pictures:
-        return
-    progress.note(f"{what}: features of {len(pictures):,} pictures from the frozen tower")
-    fresh = prepare(pictures, _every_few_seconds(progress, f"{what}: features"))
-    progress.note(f"{what}: {fresh:,} computed, {len(pictures) - fresh:,} from the cache")
-
-
-def _every_few_seconds(progress: Progress, what: str, seconds: float = 5.0) -> Callable[[int, int], None]:
-    """A counter for long work that leaves a line only now and then."""
-    last = time.monotonic()
-
-    def report(done: int, of: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            progress.note(f"{what}: {done:,} of {of:,}")
-
-    return report
-
-
-def _encoded(recipe: Recipe, name: str, bundle: Bundle, progress: Progress) -> EncodedRecords:
-    data = origin(recipe, name)
-    source = open_data(recipe, name, "conversations")
-    progress.note(f"{name}: reading {len(source):,} records")
-    if set_aside_of(source).rows:
-        progress.note(f"{name}: {set_aside_of(source).sentence()}")
-    from vitrail.inference.inputs import context_length
-
-    report = _every_few_seconds(progress, name)
-    if bundle.family.kind == "dual encoder":
-        from vitrail.recipes.dual_encoders import PairRecords
-
-        on_error = data.on_error if isinstance(data, File) else "raise"
-        records: Any = PairRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
-    elif bundle.family.kind == "encoder":
-        from vitrail.recipes.sentences import SentenceRecords
-
-        on_error = data.on_error if isinstance(data, File) else "raise"
-        records = SentenceRecords(source, bundle.encoder, on_error, report)  # type: ignore[arg-type]
-    elif any(wants_preferences(stage) for stage in recipe.stages if stage.data == name):
-        from vitrail.recipes.preferences import PreferenceRecords
-
-        on_error = data.on_error if isinstance(data, File) else "raise"
-        longest = data.max_length if isinstance(data, File) else None
-        records = PreferenceRecords(
-            source,
-            bundle.encoder,
-            on_error,  # type: ignore[arg-type]
-            report,
-            max_length=longest or context_length(bundle.model),
-        )
-    elif isinstance(data, File):
-        records = EncodedRecords(
-            source,
-            bundle.encoder,
-            data.on_error,
-            report,
-            too_long=data.too_long,
-            max_length=data.max_length,
-            context=context_length(bundle.model),
-        )
-    else:
-        records = EncodedRecords(
-            source, bundle.encoder, progress=report, context=context_length(bundle.model)
-        )
-    note = f"{name}: {len(records):,} records, {sum(records.lengths):,} tokens"
-    if records.sentence():
-        note += f"; {records.sentence()}"
-    progress.note(note)
-    prepare_pictures(bundle, records.pictures(), name, progress)
-    return records
-
-
 def _train(
     recipe: Recipe,
     bundle: Bundle,
-    records: EncodedRecords,
+    records: Any,
     stage: StageConfig,
     folder: Path,
     progress: Progress,
@@ -262,7 +190,7 @@ def _train(
         for slot, teacher in enumerate(objective.teachers()):
             teacher.feed(collator, slot)
 
-    stage, asked = stage.fitted(len(records), int(os.environ.get("WORLD_SIZE", "1"))), stage
+    stage, asked = stage.fitted(len(records), _processes_of(folder)), stage
     if stage != asked:
         progress.note(
             f"{stage.name}: {len(records):,} records are fewer than the {asked.records_a_step:,} of a step; batch_size "
@@ -270,7 +198,7 @@ def _train(
         )
     result = train_stage(
         bundle.model,
-        records,  # type: ignore[arg-type]
+        records,
         collator,
         objective,
         stage,
@@ -285,6 +213,15 @@ def _train(
     )
     said = "was finished already" if result.already_done else f"done in {result.seconds:.0f} s"
     progress.note(f"{stage.name}: {said}, {result.steps:,} steps, loss {result.loss:.4f}")
+
+
+def _processes_of(folder: Path) -> int:
+    """How many processes a stage was begun with; those that are here, if it was not begun."""
+    from vitrail.training import processes
+    from vitrail.training.planning import StagePlan
+
+    begun = StagePlan.read(folder / "plan.json")
+    return processes.count() if begun is None else begun.processes
 
 
 def stage_results(recipe: Recipe, run: RunFolder) -> dict[str, dict[str, Any]]:

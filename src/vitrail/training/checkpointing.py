@@ -9,15 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import transformers
 from torch import nn
 
 from vitrail.storage import atomic
-from vitrail.training import checkpoints
+from vitrail.training import checkpoints, sharding
 from vitrail.training.companions import Companion
 from vitrail.training.joint import Joint
 from vitrail.training.metrics import Counters
 from vitrail.training.selection import Selection
+from vitrail.training.sharding import Sharded
 from vitrail.training.stages import StageConfig
 
 
@@ -36,6 +39,8 @@ class CheckpointingTrainer(transformers.Trainer):
     """The folder of the stage that this one continues."""
     companions: Sequence[Companion] = ()
     """What goes along with the stage and has a state of its own."""
+    sharded: Sharded | None = None
+    """The weights, where every process has a share of them."""
 
     @property
     def joint(self) -> Joint:
@@ -66,10 +71,12 @@ class CheckpointingTrainer(transformers.Trainer):
         step = self.state.global_step
         self.accelerator.wait_for_everyone()
         with self._new_folder(self.folder / f"checkpoint-{step}") as place:
-            if self.is_world_process_zero():
+            if self.is_world_process_zero() or self.sharded is not None:  # shares come from all processes
                 trained = checkpoints.trained_state(self.joint.model, self.selection)
+                state = checkpoints.objective_state(self.joint.objective)
+            if self.is_world_process_zero():
                 checkpoints.save_tensors(place / "trained.safetensors", trained)
-                if state := checkpoints.objective_state(self.joint.objective):
+                if state:
                     checkpoints.save_tensors(place / "objective.safetensors", state)
                 atomic.write_json(place / "progress.json", asdict(self.counters))
                 self.state.save_to_json(str(place / "trainer_state.json"))
@@ -104,16 +111,45 @@ class CheckpointingTrainer(transformers.Trainer):
         checkpoints.load_trained(place / "trained.safetensors", self.joint.model, self.selection)
         checkpoints.load_objective(place / "objective.safetensors", self.joint.objective)
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        state = self.optimizer_state()
+        if self.is_world_process_zero():
+            torch.save(state, Path(output_dir) / "optimizer.pt")
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")  # type: ignore[union-attr]
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """The optimizer's state with whole tensors; where weights are sharded every process has to ask."""
+        state = self.optimizer.state_dict()  # type: ignore[union-attr]
+        return state if self.sharded is None else sharding.whole_state(state)
+
+    def load_optimizer_state(self, path: Path) -> None:
+        """Give the optimizer the state that a file holds."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if self.sharded is not None:
+            state = sharding.state_shares(state, self.optimizer)
+        self.optimizer.load_state_dict(state)  # type: ignore[union-attr]
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            _require(Path(checkpoint), "optimizer.pt", "scheduler.pt")
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        place = Path(checkpoint)
+        _require(place, "optimizer.pt", "scheduler.pt")
+        self.load_optimizer_state(place / "optimizer.pt")
+        state = torch.load(place / "scheduler.pt", map_location="cpu", weights_only=True)
+        self.lr_scheduler.load_state_dict(state)  # type: ignore[union-attr]
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            several = self.args.world_size > 1
-            name = f"rng_state_{self.args.process_index}.pth" if several else "rng_state.pth"
-            _require(Path(checkpoint), name)
+        """This process's random states; where other processes wrote the checkpoint, new ones, the same each time."""
+        if checkpoint is None:
+            return
+        world, number = self.args.world_size, self.args.process_index
+        if len(list(Path(checkpoint).glob("rng_state*.pth"))) != world:
+            key = np.random.SeedSequence(
+                (self.args.seed, checkpoints.step_of(Path(checkpoint)), world, number)
+            )
+            transformers.set_seed(int(key.generate_state(1)[0]))
+            return
+        _require(Path(checkpoint), f"rng_state_{number}.pth" if world > 1 else "rng_state.pth")
         super()._load_rng_state(checkpoint)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

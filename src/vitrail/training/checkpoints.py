@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from vitrail.storage import atomic
 from vitrail.training.selection import Selection
+from vitrail.training.sharding import share_of, whole
 
 COMPLETE = "complete.json"
 REQUIRED = ("trained.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json", "progress.json")
@@ -113,7 +114,15 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def trained_state(model: nn.Module, selection: Selection) -> dict[str, Tensor]:
-    """The trained parameters by name, and the persistent buffers of modules that train, on the CPU."""
+    """The trained parameters by name, and the persistent buffers of modules that train, whole and on the CPU.
+
+    Where weights are sharded every process has to ask.
+    """
+    state = _trained(model, selection)
+    return {name: whole(value.detach()).cpu().contiguous() for name, value in state.items()}
+
+
+def _trained(model: nn.Module, selection: Selection) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {
         name: parameter for name, parameter in model.named_parameters() if name in selection.parameters
     }
@@ -123,12 +132,12 @@ def trained_state(model: nn.Module, selection: Selection) -> dict[str, Tensor]:
     for name, buffer in model.named_buffers():
         if name in lasting and any(not owner or name.startswith(f"{owner}.") for owner in owners):
             state[name] = buffer
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return state
 
 
 def objective_state(objective: nn.Module) -> dict[str, Tensor]:
     """The objective's parameters and persistent buffers, on the CPU."""
-    return {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
+    return {name: whole(value.detach()).cpu().contiguous() for name, value in objective.state_dict().items()}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -156,19 +165,14 @@ def load_tensors(path: Path, into: Mapping[str, Tensor], what: str) -> None:
     for name, value in stored.items():
         if value.shape != into[name].shape:
             raise ValueError(f"{path}: {name} is {tuple(value.shape)}, {tuple(into[name].shape)} in {what}")
-        into[name].copy_(value)
+        into[name].copy_(share_of(value, into[name]))
 
 
 def load_trained(path: Path, model: nn.Module, selection: Selection) -> None:
     """Put stored trained parameters and buffers back into ``model``."""
-    wanted = trained_state_names(model, selection)
+    wanted = list(_trained(model, selection))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     load_tensors(path, {name: tensors[name] for name in wanted}, "the model's trained part")
-
-
-def trained_state_names(model: nn.Module, selection: Selection) -> list[str]:
-    """The names :func:`trained_state` gives."""
-    return list(trained_state(model, selection))
 
 
 def load_objective(path: Path, objective: nn.Module) -> None:

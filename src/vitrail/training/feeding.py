@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
+
+from vitrail.data.ahead import ahead
 
 RECORDS = "_records"
 """The entry of a batch that names its records; it is never passed to the model."""
@@ -40,3 +43,31 @@ class NamingCollator:
         packed = bool(numbered) and isinstance(numbered[0], list)
         records = [[record for _, record in row] for row in rows]
         return {**self.collator(records if packed else [row[0] for row in records]), RECORDS: names}
+
+
+class AheadLoader:
+    """Micro-batches that threads make ready, at most ``held`` of them ahead, in the order of ``batches``.
+
+    ``begun`` says how many of them a stage that goes on has behind it: their records are not read.
+    """
+
+    def __init__(
+        self,
+        dataset: Numbered,
+        collate: Callable[[Sequence[Any]], dict[str, Any]],
+        batches: Any,
+        held: int,
+        begun: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.dataset, self.collate, self.batches = dataset, collate, batches
+        self.held, self.begun = held, begun
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        left: Iterable[Any] = islice(self.batches, self.begun(), None)
+        return ahead(left, self._batch, held=self.held)
+
+    def _batch(self, numbers: Sequence[Any]) -> dict[str, Any]:
+        return self.collate([self.dataset[number] for number in numbers])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vitrail.objectives.isolation import isolated
-from vitrail.objectives.objective import Batch, Loss, Objective
+from vitrail.objectives.objective import Batch, Objective
 from vitrail.training.mixed import Pictures, every_part
 
 
@@ -33,9 +33,14 @@ class Joint(nn.Module):
         """The model's configuration, where it has one."""
         return getattr(self.model, "config", None)
 
-    def forward(self, batch: Batch) -> Loss:
-        """Sums and counts of a micro-batch; records that share a row do not see each other."""
+    def forward(self, batch: Batch, instead: Callable[[nn.Module, Batch], Any] | None = None) -> Any:
+        """Sums and counts of a micro-batch (a :class:`~vitrail.objectives.objective.Loss`); records that share a row do
+        not see each other. ``instead``: what is called with model and batch in the objective's place; sharded weights
+        are there inside this call alone.
+        """
         with isolated(self.model, batch):
+            if instead is not None:
+                return instead(self.model, batch)
             if not self.training:
                 return self.objective(self.model, batch)
             with every_part(self.model, batch, lambda: self._example):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from vitrail.objectives.objective import Loss
 from vitrail.storage.log import JsonlLog
 from vitrail.training import checkpoints, measuring, planning, trunks
 from vitrail.training.checkpointing import CheckpointingTrainer
-from vitrail.training.feeding import RECORDS, NamingCollator, Numbered
+from vitrail.training.division import Division
+from vitrail.training.feeding import RECORDS, AheadLoader, NamingCollator, Numbered
 from vitrail.training.following import Follower, RoundsLoader
 from vitrail.training.joint import Joint
 from vitrail.training.measuring import StepTime
@@ -59,12 +61,14 @@ class StageTrainer(CheckpointingTrainer):
         lengths: Sequence[int] | None,
         config: StageConfig,
         seed: int,
+        division: Division,
         selection: Selection,
         folder: Path,
         progress: Progress,
     ) -> None:
         arguments._n_gpu = min(arguments.n_gpu, 1)  # never DataParallel: several devices are for torchrun
         self.config, self.data_seed, self.selection, self.folder = config, seed, selection, folder
+        self.division = division
         self.lengths, self.progress = lengths, progress
         self.counters, self.tally = Counters(), Tally()
         collator = collator if config.packing is None else packed_collator(collator)
@@ -105,6 +109,7 @@ class StageTrainer(CheckpointingTrainer):
             rank=self.args.process_index,
             world=self.args.world_size,
             order=self._order(),
+            division=self.division,
         )
 
     def _order(self) -> Callable[[int], Iterator[Any]] | None:
@@ -131,10 +136,17 @@ class StageTrainer(CheckpointingTrainer):
         if followers:
             self.args.ignore_data_skip = True  # the rounds begin behind the steps already made
             return RoundsLoader(self, followers[0])  # type: ignore[return-value]
-        return self.loader(self.sampler)
+        if not self.config.ahead:
+            return self.loader(self.sampler)
+        self.args.ignore_data_skip = True  # the loader skips numbers itself
+        found: Any = self.loader(self.sampler)
+        found.begun = lambda: self.counters.step * self.division.micro_batches
+        return found
 
     def loader(self, batches: Any) -> DataLoader:
         """Micro-batches as they are fed; ``batches`` are the numbers of their records."""
+        if self.config.ahead:
+            return AheadLoader(self.records, self.collate, batches, self.config.ahead)  # type: ignore[return-value]
         return DataLoader(
             self.records,
             batch_sampler=batches,
@@ -178,7 +190,10 @@ class StageTrainer(CheckpointingTrainer):
     ) -> Any:
         """This micro-batch's share of the step's loss, so that adding the shares gives the large batch's."""
         records, world = inputs[RECORDS], self.args.world_size
-        loss = model({name: value for name, value in inputs.items() if name != RECORDS})
+        with (
+            nullcontext() if self.sharded is None else self.accelerator.autocast()
+        ):  # else accelerate's wrapper does
+            loss = model({name: value for name, value in inputs.items() if name != RECORDS})
         self._check_terms(loss)
         # Data parallelism averages gradients over processes; the units are those of all processes.
         totals = {term: units / world for term, units in self.tally.totals.items()}

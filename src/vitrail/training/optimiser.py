@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import transformers
 from torch import nn
 from torch.optim import Optimizer
 
+from vitrail.models.quantising import bitsandbytes
 from vitrail.training.selection import Selection
 from vitrail.training.stages import StageConfig
 
 _SCHEDULES = {"constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
 WSD_DECAY = 0.2
+_OF_BITSANDBYTES = re.compile(
+    r"(paged_)?(adamw|lion|ademamix)(_bnb)?_(8|32)bit|ademamix|rmsprop_bnb(_8bit|_32bit)?"
+)
 
 
 def parameter_groups(
@@ -41,6 +46,34 @@ def parameter_groups(
     ]
 
 
+def check_optimizer(config: StageConfig, device_type: str, processes: int) -> None:
+    """Before anything is trained: ImportError for an optimizer whose library is missing, naming the extra.
+
+    ValueError for one that cannot work on the device, or on sharded weights.
+    """
+    name = config.optimizer
+    if not _OF_BITSANDBYTES.fullmatch(name):
+        return
+    bitsandbytes(f"optimizer {name!r}")
+    if name.startswith("paged_") and device_type != "cuda":
+        raise ValueError(
+            f"optimizer {name!r} moves its state between a CUDA device and memory, and this stage runs on "
+            f"{device_type}; use {name.removeprefix('paged_')!r}"
+        )
+    if config.sharding == "full" and processes > 1:
+        raise ValueError(
+            f"optimizer {name!r} does not know sharded weights; use 'adamw_torch_fused', or sharding: none"
+        )
+
+
+def _embeddings_in_full(model: nn.Module) -> None:
+    """8-bit optimizers keep the state of embeddings in 32 bits, as their authors advise (arXiv 2110.02861)."""
+    manager = bitsandbytes("an 8-bit optimizer").optim.GlobalOptimManager.get_instance()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            manager.register_module_override(module, "weight", {"optim_bits": 32})
+
+
 def make_optimizer(
     groups: list[dict[str, Any]], arguments: transformers.TrainingArguments, model: nn.Module
 ) -> Optimizer:
@@ -49,6 +82,8 @@ def make_optimizer(
     kind, options = transformers.Trainer.get_optimizer_cls_and_kwargs(arguments, cast(Any, model))
     if any(name in options for name in ("params", "model", "optimizer_dict")):
         raise ValueError(f"optimizer {arguments.optim!r} makes its own parameter groups; choose another")
+    if options.get("optim_bits") == 8:
+        _embeddings_in_full(model)
     return kind([dict(group) for group in groups], **options)
 
 

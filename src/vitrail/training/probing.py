@@ -77,10 +77,12 @@ class Prober:
         self.sources = {name: min(records, len(rows)) for name, rows in sources.items()}
         self._rows, self.collator, self.batch_size = dict(sources), collator, batch_size
         self.prepare, self.around = prepare, around
+        self.sharded: Any = None
 
     def attach(self, trainer: Any) -> None:
         """Compute as ``trainer`` does: on its device, in its precision."""
         self.prepare, self.around = trainer._prepare_inputs, trainer.accelerator.autocast
+        self.sharded = trainer.sharded
 
     def measure(self, model: nn.Module) -> dict[str, dict[str, float]]:
         """``loss`` and ``right`` of each source. The model and all random states are left as they were."""
@@ -104,7 +106,9 @@ class Prober:
         loss = tokens = right = 0.0
         for begin in range(0, count, self.batch_size):
             part = [rows[index] for index in range(begin, min(begin + self.batch_size, count))]
-            sums = _batch_sums(model, self.prepare(self.collator(part)))
+            batch = self.prepare(self.collator(part))
+            read = self.sharded.read if self.sharded is not None else None
+            sums = _batch_sums(model, batch) if read is None else read(batch, _batch_sums)
             loss, tokens, right = loss + sums[0], tokens + sums[1], right + sums[2]
         if not tokens:
             raise ValueError(f"probes: nothing is to be learnt in the records of {name!r}; give other ones")

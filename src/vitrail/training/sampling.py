@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from vitrail.training.division import Division
+
 WINDOW = 32
 """Optimiser steps whose records are sorted together."""
 
@@ -70,6 +72,8 @@ class BatchSampler:
     ``steps`` optimiser steps of ``accumulation`` micro-batches, each with ``batch_size`` records for each of
     ``world`` processes, of which this is number ``rank``. Iterating is cheap: no record is read, so skipping
     is. ``order`` gives other steps than :func:`step_batches`, for the size of one (packed rows, for example).
+    ``division``: of a stage that was begun on another number of processes; its steps and, where that is possible, its
+    micro-batches stay as they were.
     """
 
     def __init__(
@@ -84,19 +88,20 @@ class BatchSampler:
         rank: int = 0,
         world: int = 1,
         order: Callable[[int], Iterator[Any]] | None = None,
+        division: Division | None = None,
     ) -> None:
         self.count, self.steps, self.seed, self.lengths = count, steps, seed, lengths
-        self.batch_size, self.accumulation, self.rank, self.world = batch_size, accumulation, rank, world
-        self.order = order
+        self.rank, self.order = rank, order
+        self.division = division or Division(batch_size, accumulation, world, world)
         self.drop_last = False
 
     @property
     def size(self) -> int:
         """Records (or rows) of an optimiser step on all processes."""
-        return self.batch_size * self.accumulation * self.world
+        return self.division.size
 
     def __len__(self) -> int:
-        return self.steps * self.accumulation
+        return self.steps * self.division.micro_batches
 
     def optimiser_steps(self) -> Iterator[Any]:
         """Endless: what each optimiser step takes, on all processes."""
@@ -111,9 +116,7 @@ class BatchSampler:
     def split(self, step: np.ndarray | Sequence[Any]) -> list[list[Any]]:
         """This process's micro-batches of a step."""
         entries = step.tolist() if isinstance(step, np.ndarray) else list(step)
-        share = len(entries) // self.accumulation
-        parts = [entries[begin : begin + share] for begin in range(0, len(entries), share)]
-        return [part[self.rank :: self.world] for part in parts]
+        return self.division.split(entries, self.rank)
 
 
 def lengths_of(dataset: Any) -> list[int]:

@@ -69,6 +69,11 @@ def select_parameters(
         owner.update({id(parameter): name for parameter in chosen})
     selected = {}
     for name, parameter in model.named_parameters():
+        if id(parameter) in owner and not parameter.is_floating_point():
+            part = owner[id(parameter)]
+            raise ValueError(
+                f"trains names {part!r}, but its {name} is quantised and does not train; train {part}.{ADAPTERS}"
+            )
         parameter.requires_grad_(id(parameter) in owner)
         if id(parameter) in owner:
             selected[name] = owner[id(parameter)]

@@ -37,11 +37,13 @@ class StageConfig(BaseModel):
     ``cosine_with_min_lr`` ends, as a share. ``continues`` names an earlier stage from whose end this one goes on:
     weights, optimizer and, where the schedule is without an end, its place on the schedule; two stages that continue
     the same one do not know of each other. ``probes`` measures losses on other data while the stage runs.
-    Batches hold ``batch_size`` records on each process,
+    ``workers``: processes that make batches ready. ``ahead``: how many micro-batches threads make ready while a step
+    runs, which holds so many of decoded pictures. Batches hold ``batch_size`` records on each process,
     ``accumulation`` of them make one optimiser step. ``packing`` (a number, or :class:`Packing`) lets records share
     rows of so many tokens; ``batch_size`` then counts rows. ``gradient_checkpointing`` computes activations again in
     the backward pass instead of keeping them: of all blocks, or of those of some parts by anatomy (``[language]``,
-    ``["language.layers[:12]", tower]``).
+    ``["language.layers[:12]", tower]``). ``sharding: full`` gives each of several processes a share of every weight and
+    of the optimizer's state (FSDP2); by ``none`` each has them whole (DDP).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +65,7 @@ class StageConfig(BaseModel):
     length_batches: bool = True
     packing: Annotated[Packing | None, BeforeValidator(_as_packing)] = None
     workers: int = Field(default=0, ge=0)
+    ahead: int = Field(default=0, ge=0)
 
     learning_rate: float | dict[str, float] = 1e-3
     schedule: NamedSchedule = "cosine"
@@ -77,6 +80,7 @@ class StageConfig(BaseModel):
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: Annotated[bool | tuple[str, ...], BeforeValidator(_as_tuple)] = False
+    sharding: Literal["none", "full"] = "none"
     checkpoint_steps: int | None = Field(default=None, ge=1)
     checkpoint_minutes: float | None = Field(default=2.0, gt=0)
     checkpoints_kept: int = Field(default=2, ge=1)
@@ -99,6 +103,10 @@ class StageConfig(BaseModel):
             raise ValueError(
                 f"min_learning_rate has no effect with schedule={self.schedule!r}; remove it, "
                 "or choose 'cosine_with_min_lr' or 'wsd'"
+            )
+        if self.workers and self.ahead:
+            raise ValueError(
+                "workers (processes) and ahead (threads) both make batches ready; give one of the two"
             )
         if self.packing is not None and not self.length_batches:
             raise ValueError("length_batches has no effect with packing; remove it")
@@ -196,5 +204,13 @@ class StageConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What the trajectory depends on: everything but how often to save, and whom to tell."""
-        apart = {"workers", "checkpoint_steps", "checkpoint_minutes", "checkpoints_kept", "report_to"}
+        apart = {
+            "workers",
+            "ahead",
+            "sharding",
+            "checkpoint_steps",
+            "checkpoint_minutes",
+            "checkpoints_kept",
+            "report_to",
+        }
         return self.model_dump(mode="json", exclude=apart)

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,22 +25,25 @@ from torch import nn
 
 from vitrail.objectives.objective import Objective
 from vitrail.storage import atomic
-from vitrail.training import checkpoints, planning, trunks
+from vitrail.training import checkpoints, planning, processes, trunks
 from vitrail.training.activations import checkpoint_activations
+from vitrail.training.beginning import begin
 from vitrail.training.companions import Companion
+from vitrail.training.division import Division
 from vitrail.training.joint import Joint
 from vitrail.training.loop import NonFiniteLoss, StageTrainer
 from vitrail.training.memory import keep_freed_memory
 from vitrail.training.mixed import example_of
 from vitrail.training.mixed_steps import mixing_of
+from vitrail.training.optimiser import check_optimizer
 from vitrail.training.packed_batches import refuse_unpackable
 from vitrail.training.packing import Fill, check
 from vitrail.training.planning import StagePlan
 from vitrail.training.precision import Precision, choose
-from vitrail.training.processes import leave_in_order, refuse_sharding
 from vitrail.training.progress import Progress, QuietProgress, StageStart
 from vitrail.training.sampling import lengths_of
 from vitrail.training.selection import Selection, select_parameters
+from vitrail.training.sharding import Sharded
 from vitrail.training.stages import StageConfig
 
 __all__ = ["NonFiniteLoss", "StageResult", "train_stage"]
@@ -98,7 +100,7 @@ def train_stage(
     ValueError for settings that cannot work; :class:`~vitrail.training.loop.NonFiniteLoss` where training
     diverges.
     """
-    refuse_sharding()
+    processes.refuse_sharding()
     folder, progress = Path(folder), progress if progress is not None else QuietProgress()
     seed = config.seed if config.seed is not None else seed
     selection = select_parameters(model, config.trains, parts)
@@ -106,10 +108,11 @@ def train_stage(
     if config.packing is not None:
         refuse_unpackable(model, objective)
     first = _arguments(config, folder, seed, device, bfloat16=False)
+    check_optimizer(config, first.device.type, first.world_size)
     if first.world_size > 1:
-        leave_in_order()
+        processes.leave_in_order()
     with first.main_process_first(desc="stage"):
-        _begin(folder, config, seed, len(dataset), fingerprint)
+        begin(folder, config, seed, len(dataset), fingerprint)
     if (folder / "done.json").exists():
         if first.process_index == 0:
             _clear(folder)  # killed between writing the result and this
@@ -121,79 +124,71 @@ def train_stage(
     _prepare(model, selection, config)
     if trunk is not None:
         trunks.put_back(trunk, joint, selection)
+    frozen = planning.frozen_fingerprint(model, selection.parameters)
+    sharded = _shard(joint, config, first)
     lengths = lengths_of(dataset) if config.length_batches else None
+    division = _division(config, plan, first.world_size, objective)
     if config.packing is not None and lengths is not None:
-        check(lengths, config.packing, config.records_a_step * first.world_size)
+        check(lengths, config.packing, division.size)
     trainer = StageTrainer(
         joint,
-        _arguments(config, folder, seed, device, bfloat16=precision.name == "bfloat16"),
+        _arguments(config, folder, seed, device, bfloat16=precision.name == "bfloat16", division=division),
         dataset=dataset,
         collator=collator,
         lengths=lengths,
         config=config,
         seed=seed,
+        division=division,
         selection=selection,
         folder=folder,
         progress=progress if first.process_index == 0 else QuietProgress(),
     )
-    trainer.trunk, trainer.companions = trunk, companions
-    plan = _plan(trainer, plan, precision, selection)
+    trainer.trunk, trainer.companions, trainer.sharded = trunk, companions, sharded
+    plan = _plan(trainer, plan, precision, selection, frozen)
     return _run(trainer, plan, progress, keeps_state)
 
 
-def _begin(folder: Path, config: StageConfig, seed: int, records: int, fingerprint: str | None) -> None:
-    """Make the folder, clean up behind a killed process, and refuse another stage's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("RANK", "0")) == 0:
-        atomic.sweep(folder)
-    here = {"config": config.identity(), "seed": seed, "records": records, "data": fingerprint}
-    path = folder / "stage.json"
-    if not path.exists():
-        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if others:
-            raise ValueError(
-                f"{folder} holds {sorted(others)[0]!r} but no stage.json; choose an empty or a new folder"
-            )
-        atomic.write_json(path, here)
-        return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    here = json.loads(json.dumps(here))
-    begun = _as_now(there["config"])
-    for name in here["config"].keys() | begun.keys():
-        _same(folder, name, begun.get(name), here["config"].get(name))
-    for name in ("seed", "records", "data"):
-        _same(folder, name, there[name], here[name])
+def _division(config: StageConfig, plan: StagePlan | None, world: int, objective: Objective) -> Division:
+    """How this many processes share the steps of the stage, which may have been begun with others."""
+    return Division.among(
+        world,
+        batch_size=config.batch_size,
+        accumulation=config.accumulation,
+        begun=world if plan is None else plan.processes,
+        decomposes=objective.decomposes,
+    )
 
 
-def _as_now(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored stage as it is read today: a field that was not there when it was written has its default."""
-    try:
-        return dict(json.loads(json.dumps(StageConfig.model_validate(stored).identity())))
-    except ValueError:
-        return stored
-
-
-def _same(folder: Path, name: str, there: Any, here: Any) -> None:
-    if there != here:
+def _shard(joint: Joint, config: StageConfig, arguments: transformers.TrainingArguments) -> Sharded | None:
+    """Share out the weights, where the stage asks for it and there are several processes."""
+    if config.sharding == "none" or arguments.world_size == 1:
+        return None
+    if not all(parameter.is_floating_point() for parameter in joint.parameters()):
         raise ValueError(
-            f"{folder} was begun with {name}={there!r}, now it is {here!r}; set it back to go on, "
-            "choose another folder, or remove this one to start again"
+            "sharding: quantised weights are not shared out; use sharding: none, or no quantization"
         )
+    return Sharded(joint, joint.model, arguments.device.type)
 
 
 def _arguments(
-    config: StageConfig, folder: Path, seed: int, device: str, *, bfloat16: bool
+    config: StageConfig,
+    folder: Path,
+    seed: int,
+    device: str,
+    *,
+    bfloat16: bool,
+    division: Division | None = None,
 ) -> transformers.TrainingArguments:
     if device not in ("auto", "cpu"):
         raise ValueError(
             f"device is {device!r}; give 'auto' or 'cpu' (CUDA_VISIBLE_DEVICES chooses among GPUs)"
         )
-    use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    use_cpu = processes.on_cpu(device)
     return transformers.TrainingArguments(
         output_dir=str(folder),
         run_name=config.name,
         per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulation,
+        gradient_accumulation_steps=config.accumulation if division is None else division.micro_batches,
         max_steps=1,  # the plan's, once it is made
         learning_rate=max(config.rate_of(name) for name in config.trains),
         weight_decay=config.weight_decay,
@@ -204,7 +199,8 @@ def _arguments(
         optim=config.optimizer,
         bf16=bfloat16,
         use_cpu=use_cpu,
-        ddp_backend="gloo" if use_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_backend="gloo" if use_cpu and processes.count() > 1 else None,
+        ddp_timeout=processes.PATIENCE,
         seed=seed,
         dataloader_num_workers=config.workers,
         logging_strategy="steps",
@@ -244,16 +240,15 @@ def _prepare(model: nn.Module, selection: Selection, config: StageConfig) -> Non
 
 
 def _plan(
-    trainer: StageTrainer, known: StagePlan | None, precision: Precision, selection: Selection
+    trainer: StageTrainer, known: StagePlan | None, precision: Precision, selection: Selection, frozen: str
 ) -> StagePlan:
     """The plan that was written, or a new one, written before the first step."""
-    config, model, processes = trainer.config, trainer.joint.model, trainer.args.world_size
-    frozen = planning.frozen_fingerprint(model, selection.parameters)
+    config, world = trainer.config, trainer.args.world_size
     if known is not None:
         _check_resumed(trainer, known, frozen)
         trainer.args.max_steps = known.steps
         return known
-    begin, step = time.monotonic(), None
+    started, step = time.monotonic(), None
     if config.max_minutes is not None:
         trainer.progress.note(
             f"{config.name}: measuring a few steps to see how many fit into {config.max_minutes:g} min"
@@ -265,12 +260,10 @@ def _plan(
     records, lengths, seed = len(trainer.records), trainer.lengths, trainer.data_seed
     mixing = mixing_of(trainer.records.records)
     epoch = records if mixing is None else mixing.records_an_epoch
-    filling = planning.filling(config, records, lengths, processes, seed)
+    filling = planning.filling(config, records, lengths, world, seed)
     rows = planning.rows_wanted(config, lengths, seed)
     steps, by = trainer.agreed(
-        planning.choose_steps(
-            config, epoch, processes, seconds, trainer.agreed(time.monotonic() - begin), rows
-        )
+        planning.choose_steps(config, epoch, world, seconds, trainer.agreed(time.monotonic() - started), rows)
     )
     own = sum(p.numel() for p in trainer.joint.objective.parameters())
     plan = StagePlan(
@@ -284,7 +277,7 @@ def _plan(
         precision_reason=precision.reason,
         device=trainer.args.device.type,
         threads=torch.get_num_threads(),
-        processes=processes,
+        processes=world,
         trained_parameters=selection.trained + own,
         parameters=selection.total + own,
         frozen_weights=frozen,
@@ -304,12 +297,8 @@ def _check_resumed(trainer: StageTrainer, plan: StagePlan, frozen: str) -> None:
             f"{trainer.folder} was begun on a model with other frozen weights; go on with that model, "
             "choose another folder, or remove this one to start again"
         )
-    if plan.processes != trainer.args.world_size:
-        raise ValueError(
-            f"{trainer.folder} was begun with {plan.processes} processes, now there are "
-            f"{trainer.args.world_size}; use as many, or remove the folder to start again"
-        )
     for name, there, here in (
+        ("processes", plan.processes, trainer.args.world_size),
         ("threads", plan.threads, torch.get_num_threads()),
         ("device", plan.device, trainer.args.device.type),
     ):
@@ -347,11 +336,15 @@ def _run(
             companion.close()
     if keeps_state:
         trunks.keep(trainer)
+    if trainer.sharded is not None:
+        trainer.sharded.gather()
     return _finish(trainer, plan, done)
 
 
 def _notes(trainer: StageTrainer, plan: StagePlan) -> list[str]:
     found = [] if trainer.config.packing is None else [_packed_note(trainer, plan)]
+    if trainer.config.sharding == "full" and trainer.sharded is None:
+        found.append("sharding: there is one process, which holds all weights; torchrun starts several")
     if not trainer.joint.objective.decomposes and trainer.config.accumulation > 1:
         found.append(
             f"the objective does not decompose: with accumulation={trainer.config.accumulation} its loss is "

@@ -24,11 +24,12 @@ _FILES = ("optimizer.pt", "scheduler.pt")
 def keep(trainer: Any) -> None:
     """Leave optimizer and scheduler in the stage's folder, at its end."""
     place = trainer.folder / STATE
+    state = trainer.optimizer_state()
     if trainer.is_world_process_zero():
         if place.exists():  # killed between this and the stage's result
             shutil.rmtree(place)
         with atomic.new_folder(place) as folder:
-            torch.save(trainer.optimizer.state_dict(), folder / "optimizer.pt")
+            torch.save(state, folder / "optimizer.pt")
             torch.save(trainer.lr_scheduler.state_dict(), folder / "scheduler.pt")
     trainer.accelerator.wait_for_everyone()
 
@@ -57,7 +58,7 @@ def go_on(trainer: Any, trunk: Path) -> None:
     """
     optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
     rates = [(group["lr"], group.get("initial_lr")) for group in optimizer.param_groups]
-    optimizer.load_state_dict(_read(trunk / STATE / "optimizer.pt"))
+    trainer.load_optimizer_state(trunk / STATE / "optimizer.pt")
     for group, (rate, initial) in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
         if initial is not None:
