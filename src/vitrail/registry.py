@@ -197,6 +197,7 @@ _built_in(
     "evaluation.scenarios",
     scenes="ScenesScenario questions about composed scenes",
     file="FileScenario chat records of a file",
+    benchmark="BenchmarkScenario a benchmark's official files",
 )
 _built_in(
     "instruction",
@@ -272,4 +273,7 @@ _built_in(
     "expert",
     "models.experts.clip_scorer",
     clip="ClipScorer how alike picture and text are, by any CLIP, SigLIP or ours",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.seed_bench", seed_bench="SeedBench twelve abilities, by ranking"
 )

@@ -18,7 +18,8 @@ from vitrail.evaluation import Task, fingerprints
 from vitrail.evaluation.baselines import blind, chance, majority, transform_of
 from vitrail.evaluation.inferencers import Generate, Likelihood
 from vitrail.evaluation.instructions import Lettered, Plain, Template
-from vitrail.evaluation.metrics import Match, read_option
+from vitrail.evaluation.metrics import Match
+from vitrail.evaluation.reading import read_option
 from vitrail.evaluation.scenarios import as_item
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 class Command:
     """One sub-command. ``module`` holds ``arguments(parser)`` and ``run(args) -> int``.
 
-    A command with ``children`` (``recipe list``) has no code of its own.
+    A command with ``children`` (``recipe list``) has code of its own only where it has a ``module`` too: then a first
+    word that is a child's name means the child.
     """
 
     about: str
@@ -29,7 +30,16 @@ COMMANDS: dict[str, Command] = {
     "quickstart": Command("train, measure and show a small real model, from nothing", "quickstart"),
     "train": Command("train a recipe, or on your own file of conversations", "train"),
     "loop": Command("train, look, make data, and train again: a recipe with a loop", "loop"),
-    "eval": Command("evaluate a trained model", "evaluate"),
+    "eval": Command(
+        "evaluate a trained model: on its own questions, a file, or a benchmark's official files (eval list)",
+        "evaluate",
+        children={
+            "list": Command(
+                "benchmarks by the abilities they test, and what a choice leaves untested", "eval_list"
+            ),
+            "score": Command("score a file of answers again, without asking", "eval_score"),
+        },
+    ),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"

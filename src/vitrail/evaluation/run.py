@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.storage.log import JsonlLog
 
+PROTOCOL = ("benchmark", "circular", "questions")
+"""What a source may say of itself that its score depends on: which benchmark it is, whether options go round, and how
+many questions its rows then are."""
+
 Progress = Callable[[int, int], None]
 """Called with the number of rows that are done and the number of all."""
 
@@ -90,6 +94,7 @@ class _Run:
             "model": self.bundle.name,
             "source": self.source.name,
             "rows": len(self.source),
+            **_protocol(self.source),
             "fingerprints": {
                 "scenario": self.source.fingerprint,
                 "prompt": fingerprints.prompt(self.bundle, task["instruction"]),
@@ -138,7 +143,8 @@ class _Run:
                 name = getattr(record, "id", None) or f"row-{row}"
                 self.first_row_of.setdefault(name, row)
                 place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
-                entries[row] = {**place, "reason": " ".join(str(error).split())}
+                told = {} if record is None else _told(record)
+                entries[row] = {**place, **told, "reason": " ".join(str(error).split())}
         answers = (
             self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
         )
@@ -167,8 +173,21 @@ class _Run:
             "options": list(item.options),
             "answer": item.answer,
             "reference": item.reference,
+            **({"groups": dict(item.groups)} if item.groups else {}),
             **answer,
         }
         judged = self.metric.judge(row)
         measured = {"loss": self.metric.loss(row)} if hasattr(self.metric, "loss") else {}
         return {**row, **judged._asdict(), **measured, "seconds": seconds}
+
+
+def _protocol(source: Source) -> dict[str, Any]:
+    values = {name: getattr(source, name, None) for name in PROTOCOL}
+    return {name: value for name, value in values.items() if isinstance(value, (str, int)) and value}
+
+
+def _told(record: Any) -> dict[str, Any]:
+    """What is known of a record that cannot be asked, so that its score says what was not run."""
+    meta = getattr(record, "meta", {})
+    kind = {"kind": str(meta["kind"])} if "kind" in meta else {}
+    return {**kind, **({"groups": dict(meta["groups"])} if meta.get("groups") else {})}

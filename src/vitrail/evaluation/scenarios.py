@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from vitrail import registry
 from vitrail.data.folds import picture_of
 from vitrail.data.media import media_of, why_unreadable
 from vitrail.data.records import Chat, Document, Image, Message, Text
-from vitrail.data.sources import Source, take
+from vitrail.data.sources import Source, set_aside_of, take
 from vitrail.evaluation.task import Settings
 
 
@@ -21,7 +23,8 @@ class Item:
 
     ``options`` and ``answer`` (an index) for multiple choice, ``reference`` for an answer in words.
     ``cluster`` names the picture: questions about one picture are not independent. ``text``: a document of text alone,
-    which is read instead of asked; ``reference`` is the whole of it, and ``chat`` says it.
+    which is read instead of asked; ``reference`` is the whole of it, and ``chat`` says it. ``groups`` is what a
+    benchmark's score tells apart besides ``kind`` (a level, a part, a pair), by name.
     """
 
     row: int
@@ -35,6 +38,7 @@ class Item:
     answer: int | None = None
     reference: str | None = None
     text: Document | None = None
+    groups: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ScenesScenario:
@@ -81,6 +85,53 @@ class FileScenario:
         return source if self.config.n is None else take(source, min(self.config.n, len(source)))
 
 
+class BenchmarkScenario:
+    """A benchmark's official files, or one of ours that needs none (``vitrail eval list`` names them)."""
+
+    class Config(Settings):
+        """``benchmark`` by name, the folder ``path`` of its files, and its own ``settings``.
+
+        ``n`` takes the first so many. ``circular``: ask under every rotation of the options; default as its protocol
+        says.
+        """
+
+        benchmark: str
+        path: str | None = None
+        settings: dict[str, Any] = Field(default_factory=dict)
+        n: int | None = Field(default=None, ge=1)
+        circular: bool | None = None
+
+    def __init__(self, config: Config) -> None:
+        from vitrail.settings.component import filled, require_known
+
+        self.config = config
+        require_known("benchmark", config.benchmark)
+        given = {**({} if config.path is None else {"path": config.path}), **config.settings}
+        component = registry.get("benchmark", config.benchmark)
+        self.benchmark = component(
+            component.Config.model_validate(filled("benchmark", config.benchmark, given))
+        )
+
+    def source(self) -> Source:
+        """The questions."""
+        from vitrail.evaluation.circular import Rotations
+
+        source, n = self.benchmark.source(), self.config.n
+        if n is not None and n < len(source):
+            source = shortened(source, n)
+        rotate = self.benchmark.circular if self.config.circular is None else self.config.circular
+        return Rotations(source) if rotate else source
+
+
+def shortened(source: Source, n: int) -> Source:
+    """The first ``n`` questions of a benchmark, which it stays; what was set aside stays counted."""
+    some: Any = take(source, n)
+    some.benchmark, some.set_aside = getattr(source, "benchmark", None), set_aside_of(source)
+    if hasattr(source, "options_of"):
+        some.options_of = source.options_of
+    return some
+
+
 def as_item(record: Any, row: int, root: Path | None) -> Item:
     """A record as a question. ValueError with the reason why it cannot be asked."""
     if isinstance(record, Document) and all(isinstance(part, Text) for part in record.content):
@@ -89,12 +140,12 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         raise ValueError(
             f"is a {getattr(record, 'kind', type(record).__name__)!r} record; only chats and texts can be asked"
         )
-    for field, medium in media_of(record.messages, "messages"):
+    for place, medium in media_of(record.messages, "messages"):
         if not isinstance(medium, Image):
-            raise ValueError(f"{field} is a {medium.type}; only pictures can be shown")  # type: ignore[attr-defined]
+            raise ValueError(f"{place} is a {medium.type}; only pictures can be shown")  # type: ignore[attr-defined]
         problem = why_unreadable(medium, root)
         if problem is not None:
-            raise ValueError(f"{field}: {problem}")
+            raise ValueError(f"{place}: {problem}")
     common = _common(record, row, root)
     if record.choices is None:
         return _open_question(record, common)
@@ -123,6 +174,7 @@ def _common(record: Any, row: int, root: Path | None) -> dict[str, Any]:
         "kind": str(record.meta.get("kind", "all")),
         "cluster": str(record.meta.get("picture") or picture_of(record, row)),
         "names": record.meta.get("names"),
+        "groups": dict(record.meta.get("groups") or {}),
     }
 
 
