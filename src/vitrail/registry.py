@@ -277,3 +277,17 @@ _built_in(
 _built_in(
     "benchmark", "evaluation.benchmarks.seed_bench", seed_bench="SeedBench twelve abilities, by ranking"
 )
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.seed_bench_2",
+    seed_bench_2="SeedBench2 27 abilities in levels, several pictures, video",
+)
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.seed_bench_2_plus",
+    seed_bench_2_plus="SeedBench2Plus charts, maps and web pages",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.mibench", mibench="MIBench thirteen tasks over several pictures"
+)
+_built_in("benchmark", "evaluation.benchmarks.mmr", mmr="MMR pairs of a plain and a leading question")

@@ -68,6 +68,17 @@ class Rotations(RandomAccess):
         choices = getattr(self.source[row], "choices", None)
         return 1 if choices is None else len(choices.options)
 
+    def about(self, index: int) -> dict[str, Any]:
+        """What the source can tell of a row that it cannot give, and of which question it is a turn."""
+        row = bisect_right(self._ends, index)
+        told = getattr(self.source, "about", lambda _: {})(row)
+        groups = {**told.get("groups", {}), "of": told.get("id", f"row-{row}")}
+        return {
+            **told,
+            "groups": groups,
+            "id": f"{groups['of']}#{index - (self._ends[row - 1] if row else 0)}",
+        }
+
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 

@@ -8,7 +8,7 @@ same function gives the score and its baselines (exact for sums and products; fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,19 +86,22 @@ Figures = Callable[[Rows], "list[Figure]"]
 def with_baselines(figures: Figures, rows: Rows) -> tuple[Figure, ...]:
     """The figures of rows, each beside what chance and the majority guess reach on the same questions."""
     found = figures(rows)
-    guessing = bool(rows) and all(row.get("options") for row in rows)
-    if not guessing:
+    ranked = [row for row in rows if row.get("options")]
+    if not ranked:
         return tuple(found)
-    drawn = [{**row, "correct": 1 / len(row["options"])} for row in rows]
-    guesses = majority([dict(row) for row in rows])
+    drawn = [{**row, "correct": 1 / len(row["options"])} for row in ranked]
+    guesses = majority([dict(row) for row in ranked])
     guessed = [
         {**row, "correct": guess == row["answer"], "prediction": guess}
-        for row, guess in zip(rows, guesses, strict=True)
+        for row, guess in zip(ranked, guesses, strict=True)
     ]
-    chance, best = figures(drawn), figures(guessed)
+    chance, best = ({one.name: one for one in figures(some)} for some in (drawn, guessed))
     return tuple(
-        Figure(one.name, one.value, one.interval, one.n, low.value, high.value)
-        for one, low, high in zip(found, chance, best, strict=True)
+        # A figure over other rows too (answers in words) has no baseline of guessing.
+        replace(one, random=chance[one.name].value, majority=best[one.name].value)
+        if one.name in chance and chance[one.name].n == one.n
+        else one
+        for one in found
     )
 
 
@@ -131,7 +134,7 @@ def mean_of_groups(name: str, groups: Mapping[str, Rows]) -> Figure:
 def ratio(name: str, top: Sequence[float], bottom: Sequence[float], clusters: Sequence[Any]) -> Figure:
     """A ratio of sums; None where the sum below is 0."""
     if not bottom or sum(bottom) == 0:
-        return Figure(name, None, None, 0)
+        return Figure(name, None, None, len(bottom))
     columns = np.stack([np.asarray(top, float), np.asarray(bottom, float)], axis=1)
     return _ratio(name, columns, clusters, lambda s: s[..., 0] / s[..., 1])
 

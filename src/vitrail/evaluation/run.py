@@ -143,7 +143,7 @@ class _Run:
                 name = getattr(record, "id", None) or f"row-{row}"
                 self.first_row_of.setdefault(name, row)
                 place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
-                told = {} if record is None else _told(record)
+                told = self._about(row) if record is None else _told(record)
                 entries[row] = {**place, **told, "reason": " ".join(str(error).split())}
         answers = (
             self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
@@ -152,6 +152,11 @@ class _Run:
         for (item, _), answer in zip(ready, answers, strict=True):
             entries[item.row] = self._entry(item, answer, seconds)
         return [entries[row] for row in rows]
+
+    def _about(self, row: int) -> dict[str, Any]:
+        """What the source can tell of a record that it cannot give."""
+        about = getattr(self.source, "about", None)
+        return {} if about is None else about(row)
 
     def _checked(self, item: Item) -> Item:
         """The item under this condition. ValueError for an id that an earlier row has."""

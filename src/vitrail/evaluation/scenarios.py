@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ from pydantic import Field
 from vitrail import registry
 from vitrail.data.folds import picture_of
 from vitrail.data.media import media_of, why_unreadable
-from vitrail.data.records import Chat, Document, Image, Message, Text
+from vitrail.data.records import Chat, Document, Image, Media, Message, Text
 from vitrail.data.sources import Source, set_aside_of, take
 from vitrail.evaluation.task import Settings
+from vitrail.storage.cache import key
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,11 @@ class BenchmarkScenario:
         if n is not None and n < len(source):
             source = shortened(source, n)
         rotate = self.benchmark.circular if self.config.circular is None else self.config.circular
+        if rotate and self.benchmark.listed:
+            raise ValueError(
+                f"{self.benchmark.title} lists its options inside its questions, so they cannot be rotated; leave "
+                "circular out"
+            )
         return Rotations(source) if rotate else source
 
 
@@ -127,8 +133,9 @@ def shortened(source: Source, n: int) -> Source:
     """The first ``n`` questions of a benchmark, which it stays; what was set aside stays counted."""
     some: Any = take(source, n)
     some.benchmark, some.set_aside = getattr(source, "benchmark", None), set_aside_of(source)
-    if hasattr(source, "options_of"):
-        some.options_of = source.options_of
+    for name in ("options_of", "about"):
+        if hasattr(source, name):
+            setattr(some, name, getattr(source, name))
     return some
 
 
@@ -140,12 +147,7 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         raise ValueError(
             f"is a {getattr(record, 'kind', type(record).__name__)!r} record; only chats and texts can be asked"
         )
-    for place, medium in media_of(record.messages, "messages"):
-        if not isinstance(medium, Image):
-            raise ValueError(f"{place} is a {medium.type}; only pictures can be shown")  # type: ignore[attr-defined]
-        problem = why_unreadable(medium, root)
-        if problem is not None:
-            raise ValueError(f"{place}: {problem}")
+    _require_pictures(media_of(record.messages, "messages"), root)
     common = _common(record, row, root)
     if record.choices is None:
         return _open_question(record, common)
@@ -153,10 +155,7 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         raise ValueError(f"the last turn is the {record.messages[-1].role}'s; the user must ask")
     if record.choices.answer is None:
         raise ValueError("choices.answer is missing: the right option is not known")
-    for index, parts in enumerate(record.choices.options):
-        if not all(isinstance(part, Text) for part in parts):
-            raise ValueError(f"choices.options[{index}] is not plain text")
-    options = tuple("".join(part.text for part in parts) for parts in record.choices.options)  # type: ignore[union-attr]
+    options = _option_texts(record.choices.options, root)
     empty = [index for index, option in enumerate(options) if not option.strip()]
     if empty:
         raise ValueError(f"choices.options[{empty[0]}] is empty")
@@ -164,6 +163,30 @@ def as_item(record: Any, row: int, root: Path | None) -> Item:
         if option in options[:index]:
             raise ValueError(f"choices.options[{options.index(option)}] and [{index}] are both {option!r}")
     return Item(chat=record, options=options, answer=record.choices.answer, **common)
+
+
+def _require_pictures(media: Iterable[tuple[str, Media]], root: Path | None) -> None:
+    for place, medium in media:
+        if not isinstance(medium, Image):
+            raise ValueError(f"{place} is a {medium.type}; only pictures can be shown")  # type: ignore[attr-defined]
+        problem = why_unreadable(medium, root)
+        if problem is not None:
+            raise ValueError(f"{place}: {problem}")
+
+
+def _option_texts(options: tuple[Any, ...], root: Path | None) -> tuple[str, ...]:
+    """What the options say; of options that are one picture each, which picture it is (equal ones are one)."""
+    for index, parts in enumerate(options):
+        plain = all(isinstance(part, Text) for part in parts)
+        one_picture = len(parts) == 1 and isinstance(parts[0], Image)
+        if plain == (not isinstance(options[0][0], Text)) or not (plain or one_picture):
+            raise ValueError(
+                f"choices.options[{index}] is not plain text, nor are all options one picture each"
+            )
+    if isinstance(options[0][0], Text):
+        return tuple("".join(part.text for part in parts) for parts in options)
+    _require_pictures(media_of(options, "choices.options"), root)
+    return tuple(key("picture", parts[0].read(root))[:16] for parts in options)
 
 
 def _common(record: Any, row: int, root: Path | None) -> dict[str, Any]:

@@ -50,13 +50,14 @@ class Benchmark:
     """One benchmark over a folder of its official files.
 
     ``modes`` are ways of asking by name, the official one first: a task's instruction, inferencer and metric.
-    ``circular``: whether the official protocol rotates the options. ``letters_in``: fields of a submission's row.
+    ``circular``: whether the official protocol rotates the options; ``listed``: whether questions list them themselves.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     modes: ClassVar[Mapping[str, Mapping[str, Any]]] = MODES
     circular: ClassVar[bool] = False
+    listed: ClassVar[bool] = False
     notes: ClassVar[tuple[str, ...]] = ()
 
     class Config(Settings):
@@ -124,6 +125,11 @@ class BenchmarkSource(RandomAccess):
     def _record(self, index: int) -> Chat:
         assert self.root is not None
         return self.questions[index].chat(self.root)
+
+    def about(self, row: int) -> dict[str, Any]:
+        """What is known of question ``row`` even where it cannot be opened."""
+        one = self.questions[row]
+        return {"id": one.id, "kind": one.kind, "groups": dict(one.groups)}
 
     def options_of(self, row: int) -> int:
         """How many options question ``row`` has, without opening its pictures."""

@@ -46,7 +46,8 @@ class BenchmarkQuestion:
     ``content`` is what the user says, pictures in place. ``options`` are texts, or pictures; ``answer`` is the right
     one's index. ``reference`` is the answer of a question without options. ``kind`` is the ability (a dimension, a
     task) that scores are told apart by, ``groups`` what else the official score needs, ``cluster`` the picture.
-    ``earlier`` are turns before it (demonstrations).
+    ``earlier`` are turns before it (demonstrations). ``needs``: what a model must be able to do to be asked at all;
+    such a question is not run.
     """
 
     id: str
@@ -58,9 +59,12 @@ class BenchmarkQuestion:
     reference: str | None = None
     groups: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[tuple[Part, ...], ...] = ()
+    needs: str = ""
 
     def chat(self, root: Path) -> Chat:
         """The question as a record, its pictures and frames in place. ValueError for one that cannot be opened."""
+        if self.needs:
+            raise ValueError(f"needs a model that {self.needs}; not run")
         messages = [
             Message(role=("user", "assistant")[place % 2], content=opened(turn, root))  # type: ignore[arg-type]
             for place, turn in enumerate(self.earlier)
