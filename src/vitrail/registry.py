@@ -291,3 +291,25 @@ _built_in(
     "benchmark", "evaluation.benchmarks.mibench", mibench="MIBench thirteen tasks over several pictures"
 )
 _built_in("benchmark", "evaluation.benchmarks.mmr", mmr="MMR pairs of a plain and a leading question")
+_built_in(
+    "instruction", "evaluation.in_context", in_context="InContext answered examples before the question"
+)
+_built_in(
+    "instruction", "evaluation.verbaliser", verbaliser="Verbaliser other words to answer with than letters"
+)
+_built_in(
+    "inferencer",
+    "evaluation.chain_of_thought",
+    cot="ChainOfThought think in words, then rank options",
+    cot_words="ChainOfThoughtInWords think in words, then answer in words",
+)
+_built_in("benchmark", "evaluation.benchmarks.pope", pope="Pope is this object there? yes or no")
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.offline",
+    offline_scenes="OfflineScenes scenes with exact truth",
+    offline_sequences="OfflineSequences several pictures and their order",
+    offline_leading="OfflineLeading plain and leading questions in pairs",
+    offline_presence="OfflinePresence is this thing there?",
+    offline_text_rich="OfflineTextRich charts, maps and pages",
+)

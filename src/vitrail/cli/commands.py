@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
             "list": Command(
                 "benchmarks by the abilities they test, and what a choice leaves untested", "eval_list"
             ),
+            "audit": Command(
+                "is a benchmark about its pictures, is it leaked, does it favour a place?", "eval_audit"
+            ),
             "score": Command("score a file of answers again, without asking", "eval_score"),
         },
     ),

@@ -27,6 +27,20 @@ def on_benchmark(args: argparse.Namespace, progress: Any) -> dict[str, dict[str,
     return found
 
 
+def on_suite(args: argparse.Namespace, progress: Any) -> dict[str, dict[str, Any]]:
+    """Every benchmark that needs no files, one behind the other. ValueError for options that belong to one."""
+    from vitrail.evaluation.benchmarks.offline import SUITE
+
+    given = [f"--{name}" for name in ("benchmark", "data", "name", "submission") if getattr(args, name)]
+    if given:
+        raise ValueError(f"--suite asks {', '.join(SUITE)}; {given[0]} belongs to one of them, leave it out")
+    found = {}
+    for name in SUITE:
+        args.benchmark = name
+        found |= on_benchmark(args, progress)
+    return found
+
+
 def task_of(args: argparse.Namespace) -> Any:
     """The task that the arguments ask for. ValueError for a benchmark, a mode or a setting that there is not."""
     from vitrail import registry
@@ -34,9 +48,11 @@ def task_of(args: argparse.Namespace) -> Any:
     from vitrail.recipes.overrides import parse
 
     benchmark = registry.get("benchmark", args.benchmark)
-    if args.data is None and benchmark.Config.model_fields["path"].is_required():
+    if args.data is None and "path" in benchmark.Config.model_fields:
         raise ValueError(f"--benchmark {args.benchmark} needs --data DIR, the folder of its official files")
     parts = benchmark.parts(args.mode)
+    if args.data is not None and "path" not in benchmark.Config.model_fields:
+        raise ValueError(f"--benchmark {args.benchmark} is composed here and needs no --data; leave it out")
     for seam in ("instruction", "inferencer", "metric"):
         if getattr(args, seam):
             parts[seam] = getattr(args, seam)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
 from vitrail.evaluation.answers import open_answers
-from vitrail.evaluation.baselines import TRANSFORMS, transform_of
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
-from vitrail.registry import nearest
+from vitrail.evaluation.transforms import transform as named_transform
+from vitrail.evaluation.transforms import transform_of
 from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def run_task(
         folder: of all evaluations of a run.
         condition: names the file: ``trained``, ``blind``, ``untrained`` or a name of your own.
         source: the records, instead of the task's own scenario.
-        transform: what happens to a record before it is asked (``as_is``, ``blind``); default by
+        transform: what happens to a record before it is asked (``as_is``, ``blind``, ``side-64`` …,
+            :mod:`vitrail.evaluation.transforms`); default by
             ``condition``.
         progress: is told how far it is.
         batch_size: questions in a forward; it does not change the answers.
@@ -64,8 +65,7 @@ def run_task(
     if not condition or condition.startswith(".") or "/" in condition or "\\" in condition:
         raise ValueError(f"condition {condition!r} cannot name a file")
     chosen = transform or transform_of(condition)
-    if chosen not in TRANSFORMS:
-        raise ValueError(f"transform is {chosen!r}; {nearest(chosen, sorted(TRANSFORMS))}")
+    named_transform(chosen)
     source = source if source is not None else task.part("scenario").source()
     path = Path(folder) / task.name / f"{condition}.jsonl"
     run = _Run(task, bundle, source, chosen, batch_size)
@@ -80,7 +80,10 @@ class _Run:
     def __init__(self, task: Task, bundle: Bundle, source: Source, transform: str, batch_size: int) -> None:
         self.task, self.bundle, self.source = task, bundle, source
         self.transform, self.batch_size = transform, batch_size
+        self.change = named_transform(transform)
         self.instruction = task.part("instruction")
+        if hasattr(self.instruction, "prepare"):
+            self.instruction.prepare(source)
         self.inferencer = task.part("inferencer")
         self.metric = task.part("metric")
         self.first_row_of: dict[str, int] = {}
@@ -97,7 +100,7 @@ class _Run:
             **_protocol(self.source),
             "fingerprints": {
                 "scenario": self.source.fingerprint,
-                "prompt": fingerprints.prompt(self.bundle, task["instruction"]),
+                "prompt": fingerprints.prompt(self.bundle, {**task["instruction"], **self._examples()}),
                 "inferencer": key(json.dumps(task["inferencer"], sort_keys=True)),
                 "metric": key(json.dumps(task["metric"], sort_keys=True)),
                 "processor": fingerprints.processor(self.bundle),
@@ -106,6 +109,11 @@ class _Run:
             },
             "run": {"batch_size": self.batch_size, **self.inferencer.describe(self.bundle)},
         }
+
+    def _examples(self) -> dict[str, str]:
+        """The fingerprint of examples that an instruction takes from a file of their own."""
+        found = getattr(self.instruction, "fingerprint", "")
+        return {"examples": found} if found else {}
 
     def go(self, log: JsonlLog, progress: Progress | None) -> None:
         """Everything that is not in the log yet, window by window, in the order of the source."""
@@ -163,7 +171,7 @@ class _Run:
         first = self.first_row_of.setdefault(item.id, item.row)
         if first != item.row:
             raise ValueError(f"has the id {item.id!r} of row {first}; ids must be unique")
-        chat = TRANSFORMS[self.transform](item.chat, item.root)
+        chat = self.change(item.chat, item.root)
         return item if chat is item.chat else Item(**{**vars(item), "chat": chat})
 
     def _entry(self, item: Item, answer: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.evaluation.answers import read_answers
+from vitrail.evaluation.calibration import likelihoods
 from vitrail.evaluation.scores import Rate, Scores, score
 from vitrail.recipes import loading
-from vitrail.recipes.evaluation_run import GALLERY, likelihoods
+from vitrail.recipes.evaluation_run import GALLERY
 from vitrail.recipes.schema import Recipe
 from vitrail.storage.log import read_log
 from vitrail.storage.runs import RunFolder

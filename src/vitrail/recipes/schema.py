@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from vitrail.loops.parts import Loop
 from vitrail.recipes import continuing, looping, mixing, subsets
@@ -18,6 +18,7 @@ from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
+from vitrail.settings.component import require_known
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
 
@@ -239,6 +240,28 @@ class Puzzle(Frozen):
     seed: int | None = Field(default=None, ge=0)
 
 
+class Benchmark(Frozen):
+    """A benchmark's questions, for an evaluation (``vitrail eval list`` names them).
+
+    ``path`` is the folder of its official files, which composed ones do not have; ``settings`` are its own. ``n`` takes
+    the first so many; ``circular`` asks under every rotation of the options, default as its protocol says. The
+    evaluation's instruction, inferencer and metric say how it is asked (docs/evaluation.md has the official ways).
+    """
+
+    kind: Literal["benchmark"] = "benchmark"
+    benchmark: str
+    path: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    n: int | None = Field(default=None, ge=1)
+    circular: bool | None = None
+
+    @field_validator("benchmark")
+    @classmethod
+    def _registered(cls, benchmark: str) -> str:
+        require_known("benchmark", benchmark)
+        return benchmark
+
+
 def _as_shares(value: Any) -> Any:
     return dict.fromkeys(value) if isinstance(value, (list, tuple)) else value
 
@@ -267,7 +290,7 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
+    Scenes | SceneTexts | File | Puzzle | Benchmark | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
 ]
 
 Condition = Literal["trained", "blind", "untrained"]
@@ -341,6 +364,11 @@ class Recipe(Frozen):
                     wrong.append(
                         ((group, position, "data"), f"'data' has no source of this name; {hint}", item.data)
                     )
+                elif group == "stages" and self.data[item.data].kind == "benchmark":
+                    message = (
+                        "a benchmark is asked, not trained on; name other data, or use it in 'evaluation'"
+                    )
+                    wrong.append(((group, position, "data"), message, item.data))
                 if item.name in seen:
                     message = f"{group}.{seen[item.name]} has the same name; give each its own"
                     wrong.append(((group, position, "name"), message, item.name))

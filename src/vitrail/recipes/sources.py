@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.schema import Benchmark, File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 from vitrail.recipes.subsets import Subset, open_subset
 
 Use = Literal["conversations", "questions"]
@@ -32,7 +32,21 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _translations(data, recipe.seed_of(name), name)
     if isinstance(data, SceneTexts):
         return _scene_texts(data, recipe.seed_of(name), name)
+    if isinstance(data, Benchmark):
+        return _benchmark(data, use, name)
     return _file(data, name)
+
+
+def _benchmark(data: Benchmark, use: Use, name: str) -> Any:
+    from vitrail.evaluation.scenarios import BenchmarkScenario
+
+    if use == "conversations":
+        raise ValueError(f"data.{name}: a benchmark is asked, not trained on; name other data for the stage")
+    try:
+        fields = data.model_dump(exclude={"kind"})
+        return BenchmarkScenario(BenchmarkScenario.Config(**fields)).source()
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
 
 
 def _puzzle(data: Puzzle, seed: int, use: Use, name: str) -> Any:

@@ -1,8 +1,8 @@
 """SEED-Bench-2-Plus: questions about charts, maps and web pages (Li et al., arXiv 2404.16790).
 
 Answered by ranking, or by a letter. The headline is the mean of the three categories' shares right; the share of all
-questions together stands beside it. Text must be legible: ``--at-most SIDE`` (the condition ``side-N``) shows pictures
-no larger than that, to see what a model loses.
+questions together stands beside it. Text must be legible: ``--also side-224`` asks again with pictures no larger than
+that, to see what a model loses.
 
 Official files: a JSON (a list, or an object with ``questions``) with pictures at ``data_id``; Parquet; VLMEvalKit's
 TSV. Choices are ``choice_a`` or ``choice_A``.

@@ -76,7 +76,7 @@ class JsonTable(Table):
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} cannot be read: {error}") from None
         if file.suffix.lower() in (".jsonl", ".ndjson"):
-            return [_line(line) for line in text.splitlines() if line.strip()]
+            return json_lines(text)
         try:
             whole = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -93,6 +93,11 @@ class JsonTable(Table):
                 f"{file} must hold a list of questions, or an object with one such list; it has {shown(lists or whole)}"
             )
         return list(whole[lists[0]])
+
+
+def json_lines(text: str) -> list[Any]:
+    """The objects of JSON lines; :class:`FieldError` in place of a line that is none."""
+    return [_line(line) for line in text.splitlines() if line.strip()]
 
 
 def _line(text: str) -> Any:
