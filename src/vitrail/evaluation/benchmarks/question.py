@@ -46,8 +46,8 @@ class BenchmarkQuestion:
     ``content`` is what the user says, pictures in place. ``options`` are texts, or pictures; ``answer`` is the right
     one's index. ``reference`` is the answer of a question without options. ``kind`` is the ability (a dimension, a
     task) that scores are told apart by, ``groups`` what else the official score needs, ``cluster`` the picture.
-    ``earlier`` are turns before it (demonstrations). ``needs``: what a model must be able to do to be asked at all;
-    such a question is not run.
+    ``earlier`` are turns before it (demonstrations). ``candidates``: pictures to compare a made one with. ``needs``:
+    what a model must be able to do to be asked at all; such a question is not run.
     """
 
     id: str
@@ -60,6 +60,7 @@ class BenchmarkQuestion:
     groups: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[tuple[Part, ...], ...] = ()
     needs: str = ""
+    candidates: tuple[Part, ...] = ()
 
     def chat(self, root: Path) -> Chat:
         """The question as a record, its pictures and frames in place. ValueError for one that cannot be opened."""
@@ -81,7 +82,12 @@ class BenchmarkQuestion:
 
     def paths(self) -> list[str]:
         """Of its pictures and videos beside the files."""
-        every = [*self.content, *self.options, *(part for turn in self.earlier for part in turn)]
+        every = [
+            *self.content,
+            *self.options,
+            *self.candidates,
+            *(part for turn in self.earlier for part in turn),
+        ]
         return [part.path for part in every if isinstance(part, (Image, Clip)) and part.path is not None]
 
 

@@ -159,7 +159,7 @@ class _Reader:
         pictures, candidates = _split(pictures, number)
         text = wanted(row, "question")
         if number in (TO_IMAGE, NEXT_IMAGE):
-            options, answer = candidates, _letter(row)
+            options, answer = (candidates if c.candidates == "shown" else []), _letter(row)
         else:
             texts, answer = lettered(row, CHOICES)
             options = [Text(text=option) for option in texts]
@@ -173,6 +173,7 @@ class _Reader:
             cluster=str(row.get("data_id") or name),
             groups={"part": part_of(number), "level": level},
             needs="makes pictures" if makes else "",
+            candidates=tuple(candidates) if makes else (),
         )
 
     def _pictures(self, row: Mapping[str, Any], line: int) -> list[Part]:
