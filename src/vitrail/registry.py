@@ -309,6 +309,7 @@ _built_in(
     "evaluation.benchmarks.offline",
     offline_scenes="OfflineScenes scenes with exact truth",
     offline_sequences="OfflineSequences several pictures and their order",
+    offline_differences="OfflineDifferences what was changed between two pictures",
     offline_leading="OfflineLeading plain and leading questions in pairs",
     offline_presence="OfflinePresence is this thing there?",
     offline_text_rich="OfflineTextRich charts, maps and pages",

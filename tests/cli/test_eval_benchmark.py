@@ -8,6 +8,10 @@ import pytest
 
 from official_files import mmr, mmr_pair, seed_bench, seed_row
 from vitrail.cli.main import main
+from vitrail.evaluation import score
+from vitrail.recipes.loading import load
+from vitrail.recipes.report import _official
+from vitrail.recipes.sources import open_data
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +145,23 @@ def test_a_recipe_asks_a_benchmark(place, run):
         f"  asked: {{kind: benchmark, benchmark: seed_bench, path: {place / 'seed'}}}\n"
         "evaluation:\n  - {name: seed, data: asked, inferencer: {name: likelihood, normalise: token}}\n"
     )
-    code, out, err = run("train", place / "r.yaml", "--run", place / "run", "--json")
-    assert code == 0, err
-    found = json.loads(out)["scores"]["seed"]["trained"]
-    assert found["official"]["figures"][0]["name"] == "overall" and found["official"]["rows"] == 7
+    recipe = load(place / "r.yaml")
+    source = open_data(recipe, "asked", "questions")
+    assert len(source) == 6 and source.benchmark == "seed_bench"
     (place / "s.yaml").write_text(
         (place / "r.yaml").read_text()
         + "stages:\n  - {name: tune, data: asked, trains: [connector], max_steps: 1}\n"
     )
-    code, _, err = run("train", place / "s.yaml", "--run", place / "run2")
+    code, _, err = run("train", place / "s.yaml", "--run", place / "run")
     assert code == 2 and "a benchmark is asked, not trained on" in err
+    (place / "t.yaml").write_text((place / "r.yaml").read_text().replace("seed_bench,", "seed_bnch,"))
+    code, _, err = run("recipe", "show", place / "t.yaml")
+    assert code == 2 and "did you mean 'seed_bench'" in err
+
+
+def test_a_report_shows_the_official_score(place):
+    """What :func:`vitrail.recipes.report` makes of scores, without plots."""
+    answers = place / "out" / "seed_bench" / "trained.jsonl"
+    table, notice = _official("seed", {"trained": score(answers)})
+    assert "overall" in table.html() and "random" in table.html() and "6 of 7 rows" in notice.html()
+    assert _official("seed", {}) == []

@@ -71,7 +71,8 @@ class Rotations(RandomAccess):
     def about(self, index: int) -> dict[str, Any]:
         """What the source can tell of a row that it cannot give, and of which question it is a turn."""
         row = bisect_right(self._ends, index)
-        told = getattr(self.source, "about", lambda _: {})(row)
+        about = getattr(self.source, "about", None)
+        told: dict[str, Any] = {} if about is None else about(row)
         groups = {**told.get("groups", {}), "of": told.get("id", f"row-{row}")}
         return {
             **told,

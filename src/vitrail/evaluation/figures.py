@@ -8,6 +8,7 @@ same function gives the score and its baselines (exact for sums and products; fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -81,6 +82,7 @@ def _unknown(name: str) -> Figure:
 
 
 Figures = Callable[[Rows], "list[Figure]"]
+_INTERVALS: ContextVar[bool] = ContextVar("intervals", default=True)
 
 
 def with_baselines(figures: Figures, rows: Rows) -> tuple[Figure, ...]:
@@ -95,7 +97,11 @@ def with_baselines(figures: Figures, rows: Rows) -> tuple[Figure, ...]:
         {**row, "correct": guess == row["answer"], "prediction": guess}
         for row, guess in zip(ranked, guesses, strict=True)
     ]
-    chance, best = ({one.name: one for one in figures(some)} for some in (drawn, guessed))
+    token = _INTERVALS.set(False)  # of a baseline nobody asks, and the bootstrap is most of the work
+    try:
+        chance, best = ({one.name: one for one in figures(some)} for some in (drawn, guessed))
+    finally:
+        _INTERVALS.reset(token)
     return tuple(
         # A figure over other rows too (answers in words) has no baseline of guessing.
         replace(one, random=chance[one.name].value, majority=best[one.name].value)
@@ -110,7 +116,7 @@ def accuracy(name: str, rows: Rows) -> Figure:
     if not rows:
         return Figure(name, None, None, 0)
     values = [float(row["correct"]) for row in rows]
-    if any(value not in (0.0, 1.0) for value in values):
+    if not _INTERVALS.get() or any(value not in (0.0, 1.0) for value in values):
         return Figure(name, sum(values) / len(values), None, len(rows))
     found = proportion(values, [row["cluster"] for row in rows])
     return Figure(name, found.value, (found.low, found.high), len(rows))
@@ -142,6 +148,8 @@ def ratio(name: str, top: Sequence[float], bottom: Sequence[float], clusters: Se
 def _ratio(
     name: str, columns: np.ndarray, clusters: Sequence[Any], of: Callable[[np.ndarray], np.ndarray]
 ) -> Figure:
+    if not _INTERVALS.get():
+        return Figure(name, float(of(columns.sum(0))), None, len(columns))
     found = clustered_statistic(columns, of, clusters)
     return Figure(name, found.value, (found.low, found.high), len(columns))
 

@@ -141,6 +141,10 @@ class Lettered:
             raise ValueError(f"{len(item.options)} options cannot be given letters")
         letters = tuple(LETTERS[: len(item.options)])
         if pictured(item):
+            if self.config.listed:
+                raise ValueError(
+                    "has pictures as options, so its question cannot list them; set listed: false"
+                )
             return Prompt(with_pictures(item.chat, self.config.query), "", letters)
         listed = tuple(f"{letter}. {option}" for letter, option in zip(letters, item.options, strict=True))
         chat = asked(item.chat, self.config.query, listed, None, between="\n")
@@ -150,17 +154,18 @@ class Lettered:
 def pictured(item: Item) -> bool:
     """Whether an item's options are pictures."""
     choices = item.chat.choices
-    return choices is not None and any(not isinstance(part, Text) for part in choices.options[0])
+    return choices is not None and not isinstance(choices.options[0][0], Text)
 
 
 def with_pictures(chat: Chat, query: str) -> Chat:
     """The chat with ``query`` around its last turn, ``{options}`` being letters, each with its picture behind it."""
     assert chat.choices is not None
+    listed = chat.choices.options
     before, after = query.split("{options}")
     chat = asked(chat, before, (), None)
     *earlier, last = chat.messages
     parts: list[Content] = list(last.content)
-    for letter, option in zip(LETTERS, chat.choices.options, strict=False):
+    for letter, option in zip(LETTERS, listed, strict=False):
         parts += [Text(text=f"{letter}. "), *option, Text(text="\n")]
     last = last.model_copy(update={"content": (*parts, Text(text=after.lstrip("\n")))})
     return chat.model_copy(update={"messages": (*earlier, last)})

@@ -168,11 +168,12 @@ class Scenes(Frozen):
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
+    ``leading``: about half of a conversation's questions take a falsehood for granted; an evaluation asks such alone.
     """
 
     kind: Literal["scenes"] = "scenes"
     suite: str = "scenes-v1"
-    form: Literal["scenes", "sequences", "told_sequences"] = "scenes"
+    form: Literal["scenes", "sequences", "told_sequences", "leading"] = "scenes"
     length: int | None = None
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
@@ -183,7 +184,7 @@ class Scenes(Frozen):
 
     @model_validator(mode="after")
     def _length_of_sequences(self) -> Scenes:
-        if self.length is not None and self.form == "scenes":
+        if self.length is not None and self.form in ("scenes", "leading"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])
         return self

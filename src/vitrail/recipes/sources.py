@@ -96,7 +96,8 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
     if data.form == "told_sequences":
         options["told"] = True
-    method = use if data.form == "scenes" else f"sequence_{use}"
+    forms = {"scenes": use, "leading": f"leading_{use}"}
+    method = forms.get(data.form, f"sequence_{use}")
     try:
         return getattr(suite(data.suite), method)(**options)
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vitrail.data.scenes import suite
-from vitrail.data.scenes.leading import LeadingPairs
+from vitrail.data.scenes.leading import PRESUPPOSED, LeadingPairs
 from vitrail.data.scenes.presence import Presence
 
 
@@ -44,3 +44,21 @@ def test_presence_is_true_of_the_scene(scenes):
         assert (record.meta["thing"] in names) == there
     assert sum(said) == 12
     assert {record.meta["kind"] for record in source} == {"random", "adversarial"}
+
+
+def test_conversations_are_half_leading_and_answers_stay_true(scenes):
+    plain = scenes.conversations(n=40)
+    leading = scenes.leading_conversations(n=40)
+    starts = tuple(words.split("{")[0] for words in PRESUPPOSED)
+    asked = [message.text for chat in leading for message in chat.messages[::2]]
+    share = sum(text.startswith(starts) for text in asked) / len(asked)
+    assert 0.25 < share < 0.6
+    assert not any(message.text.startswith(starts) for chat in plain for message in chat.messages[::2])
+    assert leading.fingerprint != plain.fingerprint and leading[3] == scenes.leading_conversations(n=4)[3]
+    assert all(part.type == "text" for chat in leading for part in chat.messages[0].content[1:])
+
+
+def test_leading_questions_alone(scenes):
+    source = scenes.leading_questions(n=6)
+    assert len(source) == 6 and {record.meta["groups"]["member"] for record in source} == {"NEG"}
+    assert [record.meta["kind"] for record in source] == list(scenes.kinds("known"))[:6]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vitrail.data.records import Chat, Choices, Message, Text
+from vitrail.data.scenes.chats import Conversations
 from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.objects import Scene
 from vitrail.data.scenes.questions import Question
@@ -24,6 +25,11 @@ PRESUPPOSED = (
     "Given that the answer must be {false}: {question}",
 )
 """How a falsehood is put in front of a question; ``{false}`` is a wrong option."""
+
+
+def presupposed(question: str, false: str, draws: Draws) -> str:
+    """A question behind a sentence that takes ``false`` for granted."""
+    return draws.pick(PRESUPPOSED).replace("{false}", false).replace("{question}", question)
 
 
 class LeadingPairs(SceneSource[Chat]):
@@ -73,8 +79,7 @@ class LeadingPairs(SceneSource[Chat]):
         leading = index % 2 == 1
         text = question.text
         if leading:
-            words = Draws("leading", self.name, index // 2).pick(PRESUPPOSED)
-            text = words.replace("{false}", false).replace("{question}", question.text)
+            text = presupposed(text, false, Draws("leading", self.name, index // 2))
         member = "NEG" if leading else "POS"
         pair = f"{self.name}/{index // 2}"
         meta = {
@@ -91,3 +96,28 @@ class LeadingPairs(SceneSource[Chat]):
             ),
             meta={**meta, "groups": {"pair": pair, "member": member}},
         )
+
+
+class LeadingConversations(Conversations):
+    """Conversations about scenes in which about half of the questions are leading; answers say what the scene holds.
+
+    The first fact of a conversation, for which its scene was laid out, is asked plainly where it comes up.
+    """
+
+    use = "leading_conversations"
+    leading = 0.5
+
+    def _settings(self) -> tuple[Any, ...]:
+        return (*super()._settings(), self.leading, *PRESUPPOSED)
+
+    def _exchange(self, kind: str, scene: Scene, draws: Draws) -> tuple[str, str]:
+        if kind == "caption":
+            return super()._exchange(kind, scene, draws)
+        question = self._asker.ask(kind, scene, draws)
+        if question is None:
+            return "", ""
+        text = question.text
+        if draws.chance(self.leading):
+            false = draws.pick([option for option in question.options if option != question.answer])
+            text = presupposed(text, false, draws)
+        return text, question.answer

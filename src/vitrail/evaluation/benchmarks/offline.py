@@ -1,7 +1,8 @@
 """Benchmarks that need no files: composed with exact truth, drawn anew for each seed.
 
 Each covers abilities of published ones, on pictures that no model has seen: scenes (SEED-Bench's dimensions 2 to 6),
-sequences (several pictures and their order), leading questions (MMR), presence (POPE), text-rich pictures
+sequences (several pictures and their order), differences (MIBench's subtle
+ones), leading questions (MMR), presence (POPE), text-rich pictures
 (SEED-Bench-2-Plus). ``vitrail eval MODEL --suite offline`` asks them all.
 """
 
@@ -20,7 +21,14 @@ from vitrail.evaluation.benchmarks.seed_bench_2_plus import SeedBench2Plus
 from vitrail.evaluation.figures import Figure, Rows
 from vitrail.evaluation.task import Settings
 
-SUITE = ("offline_scenes", "offline_sequences", "offline_leading", "offline_presence", "offline_text_rich")
+SUITE = (
+    "offline_scenes",
+    "offline_sequences",
+    "offline_differences",
+    "offline_leading",
+    "offline_presence",
+    "offline_text_rich",
+)
 """What ``--suite offline`` asks, in order."""
 PLAIN = {"instruction": "plain"}
 
@@ -92,6 +100,25 @@ class OfflineSequences(Composed):
         """Multiple-choice questions about ``length`` frames."""
         c = self.config
         return self.scenes.sequence_questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n, length=c.length)
+
+
+class OfflineDifferences(Composed):
+    """Two pictures of one scene: what was changed?"""
+
+    name = "offline_differences"
+    title = "Differences of two scenes"
+
+    class Config(Composed.Config):
+        """As of the others."""
+
+        names: Literal["known"] = "known"
+
+    def composed(self) -> Any:
+        """Kinds of change in turn."""
+        from vitrail.data.scenes.differences import Differences
+
+        c = self.config
+        return Differences(self.scenes, c.fold, c.seed, c.n, c.names)
 
 
 class OfflineLeading(Composed):

@@ -7,10 +7,8 @@ Figures take *yes* for positive: accuracy, precision, recall, F1, and the share 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
-
-import numpy as np
 
 from vitrail.data.readers.problems import FieldError, shown
 from vitrail.data.records import Text
@@ -25,7 +23,6 @@ from vitrail.evaluation.benchmarks.benchmark import (
 from vitrail.evaluation.benchmarks.question import BenchmarkQuestion, wanted
 from vitrail.evaluation.benchmarks.table import JsonTable, json_lines
 from vitrail.evaluation.figures import Figure, Rows, accuracy, by, ratio
-from vitrail.statistics.intervals import clustered_statistic
 
 YES_NO = ("yes", "no")
 FILES = ("random", "popular", "adversarial")
@@ -125,7 +122,13 @@ def _rates(prefix: str, rows: Rows) -> list[Figure]:
         accuracy(f"{prefix}accuracy", rows),
         ratio(f"{prefix}precision", hits, said, clusters),
         ratio(f"{prefix}recall", hits, truth, clusters),
-        _f1(f"{prefix}F1", hits, said, truth, clusters),
+        # The harmonic mean of precision and recall, as a ratio of sums.
+        ratio(
+            f"{prefix}F1",
+            [2 * hit for hit in hits],
+            [t + s for t, s in zip(truth, said, strict=True)],
+            clusters,
+        ),
         ratio(f"{prefix}yes ratio", said, [1.0] * len(rows), clusters),
     ]
 
@@ -137,14 +140,3 @@ def _said_yes(row: Mapping[str, Any]) -> float:
     if row.get("prediction") is None and "prediction" in row:
         return 0.0
     return float((right == 1) == (row["answer"] == 0))
-
-
-def _f1(
-    name: str, hits: Sequence[float], said: Sequence[float], truth: Sequence[float], clusters: Sequence[Any]
-) -> Figure:
-    """2 hits / (said + truth), the harmonic mean of precision and recall."""
-    if not hits or sum(said) + sum(truth) == 0:
-        return Figure(name, None, None, len(hits))
-    columns = np.stack([2 * np.asarray(hits), np.asarray(said) + np.asarray(truth)], axis=1)
-    found = clustered_statistic(columns, lambda s: s[..., 0] / s[..., 1], clusters)
-    return Figure(name, found.value, (found.low, found.high), len(hits))

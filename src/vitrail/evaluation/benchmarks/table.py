@@ -142,7 +142,8 @@ class ParquetTable(Table):
 
     def _cells(self, line: int) -> list[Any]:
         row = self._source.row(line - 1)
-        found = next((row[name] for name in PICTURES if isinstance(row.get(name), (list, dict, bytes))), [])
+        held = (row[name] for name in PICTURES if isinstance(row.get(name), (list, dict, bytes)))
+        found: Any = next(held, [])
         return list(found) if isinstance(found, list) else [found]
 
 
@@ -198,7 +199,7 @@ class TsvTable(Table):
 
     def _cells(self, line: int) -> list[str]:
         row = self._source.row(self._places[line])
-        cell = next((row[name] for name in PICTURES if row.get(name)), [])
+        cell: Any = next((row[name] for name in PICTURES if row.get(name)), [])
         return [str(one) for one in cell] if isinstance(cell, list) else [str(cell)]
 
     def _decoded(self, cell: str) -> bytes:

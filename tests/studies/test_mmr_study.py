@@ -1,0 +1,44 @@
+"""The study of leading turns: two arms that differ in their turns alone, and the rates that stand beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from vitrail.recipes.loading import load
+from vitrail.recipes.sources import open_data
+from vitrail.studies import mmr
+from vitrail.studies.declaring import study
+from vitrail.studies.house import EVALUATION, house
+
+
+@pytest.fixture(scope="module")
+def design():
+    return study("mmr").design("nano")
+
+
+def test_arms_differ_in_their_turns_alone(design):
+    plain, leading = (load(arm.recipe) for arm in design.arms)
+    assert (plain.data["scenes"].form, leading.data["scenes"].form) == ("scenes", "leading")
+    assert plain.stages == leading.stages and plain.model == leading.model
+    assert plain.data[EVALUATION] == leading.data[EVALUATION] and plain.data[EVALUATION].form == "leading"
+    same = {**plain.data["scenes"].model_dump(), "form": "leading"}
+    assert same == leading.data["scenes"].model_dump(), "as many pictures and turns"
+    assert load(house()).data["scenes"] == plain.data["scenes"] and {arm.probe for arm in design.arms} == {
+        mmr.PROBE
+    }
+
+
+def test_only_leading_questions_are_asked(design):
+    recipe = load(design.control.recipe, {f"data.{EVALUATION}.n": 4})
+    asked = open_data(recipe, EVALUATION, "questions")
+    assert len(asked) == 4 and {record.meta["groups"]["member"] for record in asked} == {"NEG"}
+
+
+def test_rates_of_a_model(nano, design):
+    class Run:
+        @staticmethod
+        def recipe():
+            return dict(load(design.control.recipe, {f"data.{EVALUATION}.n": 6}).model_dump(mode="json"))
+
+    found = mmr.rates(Run, nano)
+    assert set(found) == {"RA", "MR", "plain"} and 0 <= found["RA"] <= found["plain"] <= 1
