@@ -18,14 +18,15 @@ def design():
 
 def test_arms_differ_in_their_turns_alone(design):
     plain, leading = (load(arm.recipe) for arm in design.arms)
-    assert (plain.data["scenes"].form, leading.data["scenes"].form) == ("scenes", "leading")
+    assert (plain.data["scenes"].leading, leading.data["scenes"].leading) == (0.0, 0.5)
     assert plain.stages == leading.stages and plain.model == leading.model
     assert plain.data[EVALUATION] == leading.data[EVALUATION] and plain.data[EVALUATION].form == "leading"
-    same = {**plain.data["scenes"].model_dump(), "form": "leading"}
+    same = {**plain.data["scenes"].model_dump(), "leading": 0.5}
     assert same == leading.data["scenes"].model_dump(), "as many pictures and turns"
-    assert load(house()).data["scenes"] == plain.data["scenes"] and {arm.probe for arm in design.arms} == {
-        mmr.PROBE
-    }
+    assert [stage.data for stage in leading.stages] == ["aligned", "scenes"]
+    assert leading.data["aligned"] == load(house()).data["scenes"] == plain.data["scenes"] and {
+        arm.probe for arm in design.arms
+    } == {mmr.PROBE}
 
 
 def test_only_leading_questions_are_asked(design):

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
             "audit": Command(
                 "is a benchmark about its pictures, is it leaked, does it favour a place?", "eval_audit"
             ),
+            "import": Command("another tool's predictions on a benchmark, scored here", "eval_import"),
             "score": Command("score a file of answers again, without asking", "eval_score"),
         },
     ),

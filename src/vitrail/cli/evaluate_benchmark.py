@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +42,31 @@ def on_suite(args: argparse.Namespace, progress: Any) -> dict[str, dict[str, Any
     return found
 
 
+def scenario_of(name: str, data: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    """The scenario of a benchmark. ValueError for a name or a setting that there is not, or files that it lacks."""
+    from vitrail import registry
+    from vitrail.recipes.overrides import parse
+
+    files = "path" in registry.get("benchmark", name).Config.model_fields
+    if data is None and files:
+        raise ValueError(f"--benchmark {name} needs --data DIR, the folder of its official files")
+    if data is not None and not files:
+        raise ValueError(f"--benchmark {name} is composed here and needs no --data; leave it out")
+    return {"name": "benchmark", "benchmark": name, "path": data, "settings": dict(map(parse, settings))}
+
+
 def task_of(args: argparse.Namespace) -> Any:
     """The task that the arguments ask for. ValueError for a benchmark, a mode or a setting that there is not."""
     from vitrail import registry
     from vitrail.evaluation.task import Task
-    from vitrail.recipes.overrides import parse
 
     benchmark = registry.get("benchmark", args.benchmark)
-    if args.data is None and "path" in benchmark.Config.model_fields:
-        raise ValueError(f"--benchmark {args.benchmark} needs --data DIR, the folder of its official files")
     parts = benchmark.parts(args.mode)
-    if args.data is not None and "path" not in benchmark.Config.model_fields:
-        raise ValueError(f"--benchmark {args.benchmark} is composed here and needs no --data; leave it out")
     for seam in ("instruction", "inferencer", "metric"):
         if getattr(args, seam):
             parts[seam] = getattr(args, seam)
     scenario = {
-        "name": "benchmark",
-        "benchmark": args.benchmark,
-        "path": args.data,
-        "settings": dict(map(parse, args.settings)),
+        **scenario_of(args.benchmark, args.data, args.settings),
         "n": args.limit,
         "circular": True if args.circular else None,
     }

@@ -168,13 +168,15 @@ class Scenes(Frozen):
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
-    ``leading``: about half of a conversation's questions take a falsehood for granted; an evaluation asks such alone.
+    ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
+    evaluation asks such alone.
     """
 
     kind: Literal["scenes"] = "scenes"
     suite: str = "scenes-v1"
     form: Literal["scenes", "sequences", "told_sequences", "leading"] = "scenes"
     length: int | None = None
+    leading: float | None = Field(default=None, ge=0, le=1)
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     n: int = Field(default=1000, ge=1)
@@ -187,6 +189,11 @@ class Scenes(Frozen):
         if self.length is not None and self.form in ("scenes", "leading"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])
+        if self.leading is not None and self.form != "leading":
+            why = (
+                "only conversations of form: leading have leading questions; remove it, or set form: leading"
+            )
+            raise inner_errors([(("leading",), why, self.leading)])
         return self
 
 

@@ -92,6 +92,8 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length
+    if data.leading is not None and use == "conversations":
+        options["leading"] = data.leading
     if data.form == "told_sequences" and use == "questions":
         raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
     if data.form == "told_sequences":

@@ -30,8 +30,13 @@ PROBE = "vitrail.studies.mmr:rates"
 
 def nano() -> Design:
     """Half of the turns leading, against plain turns alone."""
-    base = changed(house(), {"set": {f"data.{EVALUATION}.form": "leading"}}, "asked leading questions")
-    paired = changed(base, {"set": {"data.scenes.form": "leading"}}, "leading turns")
+    recipe = house()
+    # The connector meets words first, and of a leading question some are false: both sides align on plain turns.
+    recipe["data"]["aligned"] = dict(recipe["data"]["scenes"])
+    recipe["data"]["scenes"] = {**recipe["data"]["scenes"], "form": "leading", "leading": 0.0}
+    asked = {"stages.align.data": "aligned", f"data.{EVALUATION}.form": "leading"}
+    base = changed(recipe, {"set": asked}, "asked leading questions")
+    paired = changed(base, {"set": {"data.scenes.leading": 0.5}}, "leading turns")
     return Design(
         name="leading turns against plain ones",
         control=Arm(

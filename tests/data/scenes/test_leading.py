@@ -54,7 +54,12 @@ def test_conversations_are_half_leading_and_answers_stay_true(scenes):
     share = sum(text.startswith(starts) for text in asked) / len(asked)
     assert 0.25 < share < 0.6
     assert not any(message.text.startswith(starts) for chat in plain for message in chat.messages[::2])
-    assert leading.fingerprint != plain.fingerprint and leading[3] == scenes.leading_conversations(n=4)[3]
+    none = scenes.leading_conversations(n=10, leading=0.0)
+    assert not any(message.text.startswith(starts) for chat in none for message in chat.messages[::2])
+    assert (
+        len({source.fingerprint for source in (leading, plain, none)}) == 3
+        and leading[3] == scenes.leading_conversations(n=4)[3]
+    )
     assert all(part.type == "text" for chat in leading for part in chat.messages[0].content[1:])
 
 

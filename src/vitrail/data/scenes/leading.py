@@ -99,13 +99,18 @@ class LeadingPairs(SceneSource[Chat]):
 
 
 class LeadingConversations(Conversations):
-    """Conversations about scenes in which about half of the questions are leading; answers say what the scene holds.
+    """Conversations about scenes in which a share ``leading`` of the questions is; answers say what the scene holds.
 
     The first fact of a conversation, for which its scene was laid out, is asked plainly where it comes up.
     """
 
     use = "leading_conversations"
-    leading = 0.5
+
+    def __init__(self, *args: Any, leading: float = 0.5) -> None:
+        if not 0 <= leading <= 1:
+            raise ValueError(f"leading is {leading}; give the share of leading questions, from 0 to 1")
+        super().__init__(*args)
+        self.leading = leading
 
     def _settings(self) -> tuple[Any, ...]:
         return (*super()._settings(), self.leading, *PRESUPPOSED)

@@ -288,9 +288,12 @@ class SceneSuite:
         names: str = "known",
         turns: tuple[int, int] | None = None,
         kinds: tuple[str, ...] | None = None,
+        leading: float = 0.5,
     ) -> LeadingConversations:
-        """As :meth:`conversations`, about half of the questions taking a falsehood for granted."""
-        return LeadingConversations(self, fold, seed, n, names, turns or self.config.turns, kinds)
+        """As :meth:`conversations`, a share ``leading`` of the questions taking a falsehood for granted."""
+        return LeadingConversations(
+            self, fold, seed, n, names, turns or self.config.turns, kinds, leading=leading
+        )
 
     def leading_questions(
         self,
