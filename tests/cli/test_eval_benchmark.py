@@ -64,6 +64,17 @@ def test_an_official_score_with_its_baselines_and_what_it_covers(place, run):
     assert again["seed_bench"]["trained"] == found["trained"], "scored again without asking"
     code, out, _ = run("eval", "audit", files / "trained.jsonl")
     assert code == 0 and "blind gap" in out and "answer balance" in out
+    submitted = (
+        place / "results.json",
+        "--benchmark",
+        "seed_bench",
+        "--data",
+        place / "seed",
+        "--out",
+        place / "in",
+    )
+    imported = json.loads(run("eval", "import", *submitted, "--json")[1])["seed_bench-imported"]["results"]
+    assert imported["right"] == found["trained"]["right"], "the submission says what was answered"
     few = json.loads(run(*words, "--json", "--limit", 2, "--name", "few", "--no-blind", "task=image")[1])
     assert few["few"]["trained"]["n"] == 2
 

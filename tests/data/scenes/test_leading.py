@@ -47,8 +47,8 @@ def test_presence_is_true_of_the_scene(scenes):
 
 
 def test_conversations_are_half_leading_and_answers_stay_true(scenes):
-    plain = scenes.conversations(n=40)
-    leading = scenes.leading_conversations(n=40)
+    plain = scenes.conversations(n=20)
+    leading = scenes.leading_conversations(n=20)
     starts = tuple(words.split("{")[0] for words in PRESUPPOSED)
     asked = [message.text for chat in leading for message in chat.messages[::2]]
     share = sum(text.startswith(starts) for text in asked) / len(asked)

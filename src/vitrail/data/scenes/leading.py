@@ -122,7 +122,9 @@ class LeadingConversations(Conversations):
         if question is None:
             return "", ""
         text = question.text
-        if draws.chance(self.leading):
-            false = draws.pick([option for option in question.options if option != question.answer])
-            text = presupposed(text, false, draws)
+        wrong = [option for option in question.options if option != question.answer]
+        if wrong and draws.chance(
+            self.leading
+        ):  # where nothing else could be said, nothing false can be either
+            text = presupposed(text, draws.pick(wrong), draws)
         return text, question.answer
