@@ -35,11 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from vitrail.evaluation.scores import score
     from vitrail.evaluation.task import Task
 
-    task = Task(
-        name=args.name or f"{args.benchmark}-imported",
-        scenario={**scenario_of(args.benchmark, args.data, args.settings), "circular": False},
-        inferencer="generate",
-        metric={"name": "match", "reading": args.reading or "words"},
+    task = Task.model_validate(
+        {
+            "name": args.name or f"{args.benchmark}-imported",
+            "scenario": {**scenario_of(args.benchmark, args.data, args.settings), "circular": False},
+            "inferencer": "generate",
+            "metric": {"name": "match", "reading": args.reading or "words"},
+        }
     )
     path = import_predictions(
         task, task.part("scenario").source(), args.predictions, args.out, args.predictions.stem

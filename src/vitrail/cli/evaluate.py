@@ -163,7 +163,7 @@ def _file_task(args: argparse.Namespace) -> tuple[Any, Any]:
         raise ValueError(
             f"{args.data} holds no record that can be used ({rows[0] if rows else 'it is empty'})"
         )
-    parts = {name: getattr(args, name) or default for name, default in DEFAULTS.items()}
+    parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in DEFAULTS.items()}
     parts["metric"] = parts["metric"] or ("match" if parts["inferencer"] == "generate" else "accuracy")
     return Task(name=args.name or run_name(args.data), **parts), source
 

@@ -35,7 +35,7 @@ def on_suite(args: argparse.Namespace, progress: Any) -> dict[str, dict[str, Any
     given = [f"--{name}" for name in ("benchmark", "data", "name", "submission") if getattr(args, name)]
     if given:
         raise ValueError(f"--suite asks {', '.join(SUITE)}; {given[0]} belongs to one of them, leave it out")
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in SUITE:
         args.benchmark = name
         found |= on_benchmark(args, progress)

@@ -75,7 +75,9 @@ def rates(run: RunFolder, bundle: Bundle) -> dict[str, float]:
         asked["kinds"],
     )
     with tempfile.TemporaryDirectory() as folder:
-        rows = read_answers(run_task(Task(name="pairs"), bundle, folder, source=pairs)).rows
+        rows = read_answers(
+            run_task(Task.model_validate({"name": "pairs"}), bundle, folder, source=pairs)
+        ).rows
     found = {figure.name: figure.value for figure in pair_figures(rows)}
     named = {"RA": "RA", "MR": "MR", "plain": "accuracy POS"}
     return {name: -1.0 if (value := found[figure]) is None else value for name, figure in named.items()}

@@ -99,10 +99,7 @@ class LeadingPairs(SceneSource[Chat]):
 
 
 class LeadingConversations(Conversations):
-    """Conversations about scenes in which a share ``leading`` of the questions is; answers say what the scene holds.
-
-    The first fact of a conversation, for which its scene was laid out, is asked plainly where it comes up.
-    """
+    """Conversations about scenes in which a share ``leading`` of the questions is; answers say what the scene holds."""
 
     use = "leading_conversations"
 
@@ -115,16 +112,10 @@ class LeadingConversations(Conversations):
     def _settings(self) -> tuple[Any, ...]:
         return (*super()._settings(), self.leading, *PRESUPPOSED)
 
-    def _exchange(self, kind: str, scene: Scene, draws: Draws) -> tuple[str, str]:
-        if kind == "caption":
-            return super()._exchange(kind, scene, draws)
-        question = self._asker.ask(kind, scene, draws)
-        if question is None:
-            return "", ""
-        text = question.text
+    def _put(self, question: Question, draws: Draws) -> tuple[str, str]:
         wrong = [option for option in question.options if option != question.answer]
         if wrong and draws.chance(
             self.leading
         ):  # where nothing else could be said, nothing false can be either
-            text = presupposed(text, draws.pick(wrong), draws)
-        return text, question.answer
+            return presupposed(question.text, draws.pick(wrong), draws), question.answer
+        return question.text, question.answer

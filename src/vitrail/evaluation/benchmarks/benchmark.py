@@ -65,6 +65,8 @@ class Benchmark:
 
         path: str = Field(min_length=1)
 
+    config: Any
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = Path(config.path)
