@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vitrail.recipes.loading import load
+from vitrail.recipes.loading import load, plain
 from vitrail.recipes.sources import open_data
 from vitrail.studies import mmr
 from vitrail.studies.declaring import study
@@ -17,11 +17,11 @@ def design():
 
 
 def test_arms_differ_in_their_turns_alone(design):
-    plain, leading = (load(arm.recipe) for arm in design.arms)
-    assert (plain.data["scenes"].leading, leading.data["scenes"].leading) == (0.0, 0.5)
-    assert plain.stages == leading.stages and plain.model == leading.model
-    assert plain.data[EVALUATION] == leading.data[EVALUATION] and plain.data[EVALUATION].form == "leading"
-    same = {**plain.data["scenes"].model_dump(), "leading": 0.5}
+    control, leading = (load(arm.recipe) for arm in design.arms)
+    assert (control.data["scenes"].leading, leading.data["scenes"].leading) == (0.0, 0.5)
+    assert control.stages == leading.stages and control.model == leading.model
+    assert control.data[EVALUATION] == leading.data[EVALUATION] and control.data[EVALUATION].form == "leading"
+    same = {**control.data["scenes"].model_dump(), "leading": 0.5}
     assert same == leading.data["scenes"].model_dump(), "as many pictures and turns"
     assert [stage.data for stage in leading.stages] == ["aligned", "scenes"]
     assert leading.data["aligned"] == load(house()).data["scenes"]
@@ -38,7 +38,7 @@ def test_rates_of_a_model(nano, design):
     class Run:
         @staticmethod
         def recipe():
-            return dict(load(design.control.recipe, {f"data.{EVALUATION}.n": 6}).model_dump(mode="json"))
+            return plain(load(design.control.recipe, {f"data.{EVALUATION}.n": 6}))
 
     found = mmr.rates(Run, nano)
     assert set(found) == {"RA", "MR", "plain"} and 0 <= found["RA"] <= found["plain"] <= 1

@@ -72,7 +72,7 @@ def rates(run: RunFolder, bundle: Bundle) -> dict[str, float]:
         recipe["seed"],
         min(PAIRS, asked["n"]),
         asked["names"],
-        asked["kinds"],
+        asked.get("kinds"),
     )
     with tempfile.TemporaryDirectory() as folder:
         rows = read_answers(
