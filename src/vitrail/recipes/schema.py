@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vitrail.loops.parts import Loop
 from vitrail.recipes import continuing, looping, mixing, subsets
+from vitrail.recipes.benchmark_data import Benchmark
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
-from vitrail.settings.component import require_known
 from vitrail.settings.faults import NOTHING, inner_errors
 from vitrail.training.stages import StageConfig
 
@@ -248,28 +248,6 @@ class Puzzle(Frozen):
     seed: int | None = Field(default=None, ge=0)
 
 
-class Benchmark(Frozen):
-    """A benchmark's questions, for an evaluation (``vitrail eval list`` names them).
-
-    ``path`` is the folder of its official files, which composed ones do not have; ``settings`` are its own. ``n`` takes
-    the first so many; ``circular`` asks under every rotation of the options, default as its protocol says. The
-    evaluation's instruction, inferencer and metric say how it is asked (docs/evaluation.md has the official ways).
-    """
-
-    kind: Literal["benchmark"] = "benchmark"
-    benchmark: str
-    path: str | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    n: int | None = Field(default=None, ge=1)
-    circular: bool | None = None
-
-    @field_validator("benchmark")
-    @classmethod
-    def _registered(cls, benchmark: str) -> str:
-        require_known("benchmark", benchmark)
-        return benchmark
-
-
 def _as_shares(value: Any) -> Any:
     return dict.fromkeys(value) if isinstance(value, (list, tuple)) else value
 
@@ -298,7 +276,8 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Benchmark | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
+    Scenes | SceneTexts | File | Puzzle | Benchmark | Translations | Facts | Mixture | Subset,
+    Field(discriminator="kind"),
 ]
 
 Condition = Literal["trained", "blind", "untrained"]

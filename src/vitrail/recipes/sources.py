@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from vitrail.recipes.benchmark_data import Benchmark
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
-from vitrail.recipes.schema import Benchmark, File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
+from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 from vitrail.recipes.subsets import Subset, open_subset
 
 Use = Literal["conversations", "questions"]
@@ -38,13 +39,10 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
 
 
 def _benchmark(data: Benchmark, use: Use, name: str) -> Any:
-    from vitrail.evaluation.scenarios import BenchmarkScenario
-
     if use == "conversations":
         raise ValueError(f"data.{name}: a benchmark is asked, not trained on; name other data for the stage")
     try:
-        fields = data.model_dump(exclude={"kind"})
-        return BenchmarkScenario(BenchmarkScenario.Config(**fields)).source()
+        return data.open()
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 
