@@ -197,6 +197,7 @@ _built_in(
     "evaluation.scenarios",
     scenes="ScenesScenario questions about composed scenes",
     file="FileScenario chat records of a file",
+    benchmark="BenchmarkScenario a benchmark's official files",
 )
 _built_in(
     "instruction",
@@ -272,4 +273,44 @@ _built_in(
     "expert",
     "models.experts.clip_scorer",
     clip="ClipScorer how alike picture and text are, by any CLIP, SigLIP or ours",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.seed_bench", seed_bench="SeedBench twelve abilities, by ranking"
+)
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.seed_bench_2",
+    seed_bench_2="SeedBench2 27 abilities in levels, several pictures, video",
+)
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.seed_bench_2_plus",
+    seed_bench_2_plus="SeedBench2Plus charts, maps and web pages",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.mibench", mibench="MIBench thirteen tasks over several pictures"
+)
+_built_in("benchmark", "evaluation.benchmarks.mmr", mmr="MMR pairs of a plain and a leading question")
+_built_in(
+    "instruction", "evaluation.in_context", in_context="InContext answered examples before the question"
+)
+_built_in(
+    "instruction", "evaluation.verbaliser", verbaliser="Verbaliser other words to answer with than letters"
+)
+_built_in(
+    "inferencer",
+    "evaluation.chain_of_thought",
+    cot="ChainOfThought think in words, then rank options",
+    cot_words="ChainOfThoughtInWords think in words, then answer in words",
+)
+_built_in("benchmark", "evaluation.benchmarks.pope", pope="Pope is this object there? yes or no")
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.offline",
+    offline_scenes="OfflineScenes scenes with exact truth",
+    offline_sequences="OfflineSequences several pictures and their order",
+    offline_differences="OfflineDifferences what was changed between two pictures",
+    offline_leading="OfflineLeading plain and leading questions in pairs",
+    offline_presence="OfflinePresence is this thing there?",
+    offline_text_rich="OfflineTextRich charts, maps and pages",
 )

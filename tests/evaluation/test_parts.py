@@ -15,11 +15,13 @@ from PIL import Image as PILImage
 from conftest import picture
 from vitrail.data.records import Chat, Choices, Image, Message, Text
 from vitrail.evaluation import Task, fingerprints
-from vitrail.evaluation.baselines import blind, chance, majority, transform_of
+from vitrail.evaluation.baselines import blind, chance, majority
 from vitrail.evaluation.inferencers import Generate, Likelihood
 from vitrail.evaluation.instructions import Lettered, Plain, Template
-from vitrail.evaluation.metrics import Match, read_option
+from vitrail.evaluation.metrics import Match
+from vitrail.evaluation.reading import read_option
 from vitrail.evaluation.scenarios import as_item
+from vitrail.evaluation.transforms import transform_of
 
 
 def item(text="What is it?", options=("a cat", "a dog"), answer=0, system=None):
@@ -54,7 +56,7 @@ def test_a_task_survives_a_file(nano):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"inferencer": "generate"}, "metric 'accuracy' needs a ranking.*gives a text; use metric 'match'"),
+        ({"inferencer": "generate"}, "metric 'accuracy' needs a ranking.*gives a text; use metric .*'match'"),
         ({"metric": "match"}, "needs a text"),
         ({"inferencer": "likelyhood"}, "did you mean 'likelihood'"),
         ({"instruction": {"name": "template", "qury": "x"}}, "qury"),

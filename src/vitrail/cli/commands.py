@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 class Command:
     """One sub-command. ``module`` holds ``arguments(parser)`` and ``run(args) -> int``.
 
-    A command with ``children`` (``recipe list``) has no code of its own. ``together``: torchrun may start it in several
-    processes.
+    A command with ``children`` (``recipe list``) has code of its own only where it has a ``module`` too: then a first
+    word that is a child's name means the child. ``together``: torchrun may start it in several processes.
     """
 
     about: str
@@ -34,7 +34,20 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train a recipe, or on your own file of conversations", "train", together=True),
     "prepare": Command("tokens and features of a recipe's data, made ready for training", "prepare"),
     "loop": Command("train, look, make data, and train again: a recipe with a loop", "loop"),
-    "eval": Command("evaluate a trained model", "evaluate"),
+    "eval": Command(
+        "evaluate a trained model: on its own questions, a file, or a benchmark's official files (eval list)",
+        "evaluate",
+        children={
+            "list": Command(
+                "benchmarks by the abilities they test, and what a choice leaves untested", "eval_list"
+            ),
+            "audit": Command(
+                "is a benchmark about its pictures, is it leaked, does it favour a place?", "eval_audit"
+            ),
+            "import": Command("another tool's predictions on a benchmark, scored here", "eval_import"),
+            "score": Command("score a file of answers again, without asking", "eval_score"),
+        },
+    ),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"

@@ -1,4 +1,4 @@
-"""``vitrail eval MODEL``: a run's own evaluations again, or a model on a file of questions."""
+"""``vitrail eval MODEL``: a run's own evaluations again, or a model on a file of questions, or on a benchmark."""
 
 from __future__ import annotations
 
@@ -11,42 +11,126 @@ from vitrail.cli.output import print_json
 from vitrail.cli.own_data import run_name
 from vitrail.cli.parsing import add_json, add_threads, positive
 
+DEFAULTS = {"instruction": "plain", "inferencer": "likelihood", "metric": None}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     parser.add_argument("model", help="a run's or a model's folder, or a hub name")
-    parser.add_argument("--data", metavar="FILE", help="questions, JSONL or Parquet (default: the run's own)")
-    parser.add_argument("--name", help="of the evaluation (default: the file's name)")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="questions, JSONL or Parquet (default: the run's own); a benchmark's folder",
+    )
+    parser.add_argument("--name", help="of the evaluation (default: the file's, or the benchmark's)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where answers go (default: the run's folder)"
     )
     parser.add_argument("--no-blind", action="store_true", help="do not ask again with grey pictures")
-    parser.add_argument("--instruction", default="plain", help="how questions are put (default plain)")
-    parser.add_argument("--inferencer", default="likelihood", help="likelihood (default) or generate")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="CHANGE",
+        help="ask again with questions changed: side-64, gaussian_noise-3, swap_characters-2+fog-1 …",
+    )
+    parser.add_argument("--instruction", help="how questions are put (default plain)")
+    parser.add_argument("--inferencer", help="likelihood (default) or generate")
     parser.add_argument("--metric", help="default: accuracy for likelihood, match for generate")
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="default 16")
     parser.add_argument("--quiet", action="store_true", help="print errors and scores alone")
+    parser.add_argument(
+        "--desiderata",
+        metavar="A,B",
+        help="instead: calibration, in_context, instruction_following, hallucination, robustness, or all (ChEF)",
+    )
+    named = parser.add_argument_group("on a benchmark (vitrail eval list)")
+    named.add_argument(
+        "--benchmark", metavar="NAME", help="read --data as its official files, and score as it does"
+    )
+    named.add_argument("--suite", choices=("offline",), help="all benchmarks that need no files")
+    named.add_argument("--mode", help="how it is asked: ranking, letters … (default: its official way)")
+    named.add_argument("--limit", type=positive, metavar="N", help="the first N questions alone")
+    named.add_argument(
+        "--circular", action="store_true", help="every question under every rotation of its options"
+    )
+    named.add_argument(
+        "--submission", type=Path, metavar="FILE", help="write the file that its leaderboard takes"
+    )
+    named.add_argument(
+        "settings", nargs="*", metavar="key=value", help="the benchmark's own settings: task=image"
+    )
     add_threads(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask what is not answered yet, and print the scores."""
-    from vitrail.cli.running import print_scores
+    if args.desiderata is not None:
+        return _desiderata(args)
+    if args.benchmark is not None or args.suite is not None:
+        from vitrail.cli.evaluate_benchmark import on_benchmark, on_suite
 
-    scores = _on_file(args) if args.data is not None else _again(args)
+        scores = (on_suite if args.suite else on_benchmark)(args, progress_of(args))
+    else:
+        _only_with_benchmark(args)
+        scores = _on_file(args) if args.data is not None else _again(args)
     if args.json:
         print_json(scores)
     else:
-        print_scores(scores)
+        print_all(scores)
     return 0
 
 
-def _progress(args: argparse.Namespace) -> Any:
+def print_all(scores: dict[str, dict[str, Any]]) -> None:
+    """A table an evaluation: official figures where it is a benchmark, kinds of question elsewhere."""
+    from vitrail.cli.official_text import print_official
+    from vitrail.cli.running import print_scores
+
+    for task, found in scores.items():
+        if official_of(found):
+            print_official(task, found)
+        else:
+            print_scores({task: found})
+
+
+def _desiderata(args: argparse.Namespace) -> int:
+    from vitrail.cli.evaluate_benchmark import task_of
+    from vitrail.cli.evaluate_desiderata import on_desiderata, print_desiderata
+
+    if args.benchmark is not None:
+        task = task_of(args)
+        source = task.part("scenario").source()
+    elif args.data is not None:
+        task, source = _file_task(args)
+    else:
+        raise ValueError("--desiderata needs questions: give --data FILE, or --benchmark NAME")
+    found = on_desiderata(args, task, source, progress_of(args))
+    if args.json:
+        print_json({task.name: found})
+    else:
+        print_desiderata(found)
+    return 0
+
+
+def official_of(conditions: dict[str, Any]) -> bool:
+    """Whether the scores of an evaluation are those of a benchmark's protocol."""
+    return any(one.get("official") for one in conditions.values())
+
+
+def progress_of(args: argparse.Namespace) -> Any:
+    """What tells how far it is; prepares the libraries."""
     from vitrail.training.progress import make_progress
 
     prepare_libraries(args.threads)
     return make_progress("none" if args.quiet or args.json else "auto")
+
+
+def _only_with_benchmark(args: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in ("mode", "limit", "circular", "submission") if getattr(args, name)]
+    given += args.settings
+    if given:
+        raise ValueError(f"{given[0]} goes with --benchmark NAME; vitrail eval list shows the names")
 
 
 def _again(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -56,28 +140,22 @@ def _again(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
     if not (Path(args.model) / "recipe.yaml").is_file():
         raise ValueError(f"{args.model} is no run, so it has no questions of its own; give --data FILE")
-    for option, value, default in (
-        ("--out", args.out, None),
-        ("--name", args.name, None),
-        ("--metric", args.metric, None),
-        ("--no-blind", args.no_blind, False),
-        ("--instruction", args.instruction, "plain"),
-        ("--inferencer", args.inferencer, "likelihood"),
-    ):
-        if value != default:
-            raise ValueError(f"{option} goes with --data; a run's own evaluations are set in its recipe")
-    return run_recipe(load(args.model), Path(args.model), progress=_progress(args)).scores
+    for option in ("out", "name", "metric", "no_blind", "also", "instruction", "inferencer"):
+        if getattr(args, option):
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name} goes with --data; a run's own evaluations are set in its recipe")
+    return run_recipe(load(args.model), Path(args.model), progress=progress_of(args)).scores
 
 
 def _on_file(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    return ask(args, *_file_task(args), progress_of(args))
+
+
+def _file_task(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The task that a file is asked as, and its questions. ValueError where none can be used."""
     from vitrail.data.readers import open_source
     from vitrail.data.sources import set_aside_of
-    from vitrail.evaluation.run import run_task
-    from vitrail.evaluation.scores import score
     from vitrail.evaluation.task import Task
-    from vitrail.models.loading import load
-    from vitrail.recipes.assembly import place
-    from vitrail.recipes.evaluation_run import now_and_then
 
     source = open_source(args.data, on_error="set_aside")
     if not len(source):
@@ -85,12 +163,28 @@ def _on_file(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         raise ValueError(
             f"{args.data} holds no record that can be used ({rows[0] if rows else 'it is empty'})"
         )
-    metric = args.metric or ("match" if args.inferencer == "generate" else "accuracy")
-    parts = {"instruction": args.instruction, "inferencer": args.inferencer, "metric": metric}
-    task = Task(name=args.name or run_name(args.data), **parts)
-    folder = args.out or (Path(args.model) if Path(args.model).is_dir() else Path()) / "evaluation"
-    progress, bundle, found = _progress(args), place(load(args.model)), {}
-    for condition in ("trained",) if args.no_blind else ("trained", "blind"):
+    parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in DEFAULTS.items()}
+    parts["metric"] = parts["metric"] or ("match" if parts["inferencer"] == "generate" else "accuracy")
+    return Task(name=args.name or run_name(args.data), **parts), source
+
+
+def answers_folder(args: argparse.Namespace) -> Path:
+    """Where answers go."""
+    return args.out or (Path(args.model) if Path(args.model).is_dir() else Path()) / "evaluation"
+
+
+def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict[str, dict[str, Any]]:
+    """Ask a model every question of a source, as it is and blinded; the scores by task and condition."""
+    from vitrail.evaluation.run import run_task
+    from vitrail.evaluation.scores import score
+    from vitrail.evaluation.transforms import transform
+    from vitrail.recipes.evaluation_run import now_and_then
+
+    for name in args.also:
+        transform(name)
+    folder, found = answers_folder(args), {}
+    bundle = model_of(args)
+    for condition in (*(("trained",) if args.no_blind else ("trained", "blind")), *args.also):
         progress.note(f"{task.name}, {condition}: {len(source):,} questions")
 
         def tell(done: int, total: int, what: str = f"{task.name}, {condition}") -> None:
@@ -108,3 +202,13 @@ def _on_file(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         found[condition] = score(path).as_json()
     progress.note(f"answers: {Path(folder) / task.name}")
     return {task.name: found}
+
+
+def model_of(args: argparse.Namespace) -> Any:
+    """The model, loaded once a command."""
+    if getattr(args, "bundle", None) is None:
+        from vitrail.models.loading import load
+        from vitrail.recipes.assembly import place
+
+        args.bundle = place(load(args.model))
+    return args.bundle

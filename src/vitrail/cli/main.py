@@ -56,7 +56,7 @@ def _dispatch(words: list[str], commands: dict[str, Command], prog: str, about: 
         raise UsageError(
             f"{prog}: there is no {kind} {name!r}; {nearest(name, list(commands))}", f"see {prog} --help"
         )
-    if command.children:
+    if command.children and (not command.module or (rest[:1] and rest[0] in command.children)):
         return _dispatch(rest, command.children, f"{prog} {name}", command.about)
     if not command.together and int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
         able = " and ".join(f"vitrail {other}" for other, one in COMMANDS.items() if one.together)
@@ -96,10 +96,10 @@ def _add_children(parser: argparse.ArgumentParser, commands: dict[str, Command])
     children = parser.add_subparsers(metavar="<command>", parser_class=Parser)
     for name, command in commands.items():
         child = children.add_parser(name, help=command.about, description=command.about)
-        if command.children:
-            _add_children(child, command.children)
-        else:
+        if command.module:
             command.load()[0](child)
+        else:
+            _add_children(child, command.children)
 
 
 def _explain(error: Exception) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,6 @@ def _grey(width: int, height: int) -> bytes:
 def as_is(chat: Chat, root: Path | None = None) -> Chat:
     """The chat itself."""
     return chat
-
-
-Transform = Callable[[Chat, Path | None], Chat]
-TRANSFORMS: dict[str, Transform] = {"as_is": as_is, "blind": blind}
-"""What a condition may do to a question before it is asked."""
-
-
-def transform_of(condition: str) -> str:
-    """The transform of a condition's name: ``blind`` for ``blind`` and ``…-blind``, else ``as_is``."""
-    return "blind" if condition == "blind" or condition.endswith("-blind") else "as_is"
 
 
 def chance(rows: Sequence[dict[str, Any]]) -> float | None:

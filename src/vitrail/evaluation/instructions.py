@@ -52,7 +52,8 @@ class Plain:
         self.config = config
 
     def prompt(self, item: Item) -> Prompt:
-        """The prompt of an item."""
+        """The prompt of an item. ValueError for options that are pictures."""
+        _require_texts(item)
         return Prompt(item.chat, "", item.options, item.reference, item.text)
 
 
@@ -95,6 +96,7 @@ class Template:
     def prompt(self, item: Item) -> Prompt:
         """The prompt of an item. ValueError for a text, or where the query wants options and the item has none."""
         _require_question(item)
+        _require_texts(item)
         if "{options}" in self.query and not item.options:
             raise ValueError("the query lists options, but this question has none")
         beginning = self.config.answer.partition("{option}")[0]
@@ -107,33 +109,76 @@ class Template:
 
 
 class Lettered:
-    """Options are listed with letters under the question; the letter is the answer, or letter and text."""
+    """Options are listed with letters under the question; the letter is the answer, or letter and text.
+
+    Options that are pictures are listed as pictures behind their letters.
+    """
 
     class Config(Settings):
-        """``answer``: ``letter`` ("A"), or ``letter_and_text`` ("A. a cat"). ``query``: as ``template``'s."""
+        """``answer``: ``letter`` ("A"), or ``letter_and_text`` ("A. a cat"). ``query``: as ``template``'s.
+
+        ``listed``: the question lists its options itself, and ``query`` holds no ``{options}``. ``without_options``: a
+        question that has none is refused, or asked as it is (``ask``).
+        """
 
         query: str = "{question}\n{options}\nAnswer with the letter."
         answer: Literal["letter", "letter_and_text"] = "letter"
+        listed: bool = False
+        without_options: Literal["refuse", "ask"] = "refuse"
 
     def __init__(self, config: Config) -> None:
-        if config.query.count("{question}") != 1 or "{options}" not in config.query:
-            raise ValueError(f"query {config.query!r} must hold {{question}} once, and {{options}}")
+        if config.query.count("{question}") != 1 or ("{options}" in config.query) == config.listed:
+            also = ", and no {options}, which the question lists" if config.listed else ", and {options}"
+            raise ValueError(f"query {config.query!r} must hold {{question}} once{also}")
         self.config = config
 
     def prompt(self, item: Item) -> Prompt:
         """The prompt of an item. ValueError for an item without options, or more than letters."""
         _require_question(item)
+        if not item.options and self.config.without_options == "ask":
+            return Prompt(item.chat, "", (), item.reference)
         if not item.options or len(item.options) > len(LETTERS):
             raise ValueError(f"{len(item.options)} options cannot be given letters")
-        listed = tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+        letters = tuple(LETTERS[: len(item.options)])
+        if pictured(item):
+            if self.config.listed:
+                raise ValueError(
+                    "has pictures as options, so its question cannot list them; set listed: false"
+                )
+            return Prompt(with_pictures(item.chat, self.config.query), "", letters)
+        listed = tuple(f"{letter}. {option}" for letter, option in zip(letters, item.options, strict=True))
         chat = asked(item.chat, self.config.query, listed, None, between="\n")
-        letters = tuple(LETTERS[: len(listed)])
         return Prompt(chat, "", letters if self.config.answer == "letter" else listed)
+
+
+def pictured(item: Item) -> bool:
+    """Whether an item's options are pictures."""
+    choices = item.chat.choices
+    return choices is not None and not isinstance(choices.options[0][0], Text)
+
+
+def with_pictures(chat: Chat, query: str) -> Chat:
+    """The chat with ``query`` around its last turn, ``{options}`` being letters, each with its picture behind it."""
+    assert chat.choices is not None
+    listed = chat.choices.options
+    before, after = query.split("{options}")
+    chat = asked(chat, before, (), None)
+    *earlier, last = chat.messages
+    parts: list[Content] = list(last.content)
+    for letter, option in zip(LETTERS, listed, strict=False):
+        parts += [Text(text=f"{letter}. "), *option, Text(text="\n")]
+    last = last.model_copy(update={"content": (*parts, Text(text=after.lstrip("\n")))})
+    return chat.model_copy(update={"messages": (*earlier, last)})
 
 
 def _require_question(item: Item) -> None:
     if item.text is not None:
         raise ValueError("is a text, which is read and not asked; use the instruction 'plain'")
+
+
+def _require_texts(item: Item) -> None:
+    if pictured(item):
+        raise ValueError("has pictures as options, which cannot be said; use the instruction 'lettered'")
 
 
 def asked(chat: Chat, query: str, options: tuple[str, ...], system: str | None, between: str = ", ") -> Chat:

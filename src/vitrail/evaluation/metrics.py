@@ -5,11 +5,11 @@ A metric that measures a distance from the reference, instead of right and wrong
 
 from __future__ import annotations
 
-import re
-import string
-import unicodedata
 from typing import Any, Literal, NamedTuple
 
+from pydantic import model_validator
+
+from vitrail.evaluation.reading import READINGS, contained_text, holds, plain
 from vitrail.evaluation.task import Settings
 
 
@@ -64,9 +64,8 @@ class Loss:
 class Match:
     """An answer in words says the right option, or the reference.
 
-    Options are read from it as ChEF does: a single letter, a letter in brackets or with punctuation, an
-    option's exact text, the only option that it contains. Case, accents' encoding, punctuation around and
-    articles do not matter.
+    Options are read from it as ``reading`` says (:mod:`vitrail.evaluation.reading`); a reference is compared
+    without case, accents' encoding, punctuation around and articles.
     """
 
     takes = "text"
@@ -75,11 +74,21 @@ class Match:
         """``reference``: an open answer must equal the reference (``exact``) or hold its words in order
         (``contains``).
 
+        ``reading``: how an option is read from the answer, as this library does or as a benchmark's own script.
         ``letters``: whether a letter names an option (not where the options were shown without letters).
         """
 
         reference: Literal["exact", "contains"] = "exact"
+        reading: Literal["words", "first-character", "first-letter-word", "contained-text"] = "words"
         letters: bool = True
+
+        @model_validator(mode="after")
+        def _letters_are_read(self) -> Match.Config:
+            if not self.letters and self.reading in ("first-character", "first-letter-word"):
+                raise ValueError(
+                    f"letters is False, but reading {self.reading!r} reads letters alone; remove one"
+                )
+            return self
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -87,39 +96,15 @@ class Match:
     def judge(self, row: dict[str, Any]) -> Judgement:
         """Judge a row with ``text`` and ``options`` and ``answer``, or ``reference``."""
         if row.get("options"):
-            found = read_option(row["text"], row["options"], self.config.letters)
+            found = self._read(row)
             return Judgement(found, found == row["answer"], found is not None)
         said, wanted = plain(row["text"]), plain(row["reference"])
         if not said:
             return Judgement(None, False, False)
-        right = said == wanted if self.config.reference == "exact" else _holds(said, wanted)
+        right = said == wanted if self.config.reference == "exact" else holds(said, wanted)
         return Judgement(None, right, True)
 
-
-_LETTER = re.compile(r"^\W*(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])(?:[.):,]|$))", re.ASCII)
-_ARTICLE = re.compile(r"^(?:a|an|the)\s+")
-
-
-def read_option(text: str, options: list[str], letters: bool = True) -> int | None:
-    """The option that ``text`` names, or None if it names none or several."""
-    said = plain(text)
-    plains = [plain(option) for option in options]
-    if said in plains:
-        return plains.index(said)
-    if letters and (found := _LETTER.match(text.strip())):
-        place = string.ascii_uppercase.index(next(filter(None, found.groups())).upper())
-        return place if place < len(options) else None
-    held = [index for index, option in enumerate(plains) if _holds(said, option)]
-    # An option inside another one that is named too ("cat" in "black cat") is not meant.
-    meant = [i for i in held if not any(i != j and _holds(plains[j], plains[i]) for j in held)]
-    return meant[0] if len(meant) == 1 else None
-
-
-def plain(text: str) -> str:
-    """Lower case, one space between words, no punctuation or article at the ends."""
-    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return _ARTICLE.sub("", text.strip(string.punctuation + string.whitespace + "“”‘’„«»…"))
-
-
-def _holds(text: str, words: str) -> bool:
-    return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+    def _read(self, row: dict[str, Any]) -> int | None:
+        if self.config.reading == "contained-text":
+            return contained_text(row["text"], row["options"], row["answer"])
+        return READINGS[self.config.reading](row["text"], row["options"], self.config.letters)

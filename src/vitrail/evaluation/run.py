@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
 from vitrail.evaluation.answers import open_answers
-from vitrail.evaluation.baselines import TRANSFORMS, transform_of
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
-from vitrail.registry import nearest
+from vitrail.evaluation.transforms import transform as named_transform
+from vitrail.evaluation.transforms import transform_of
 from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.storage.log import JsonlLog
+
+PROTOCOL = ("benchmark", "circular", "questions")
+"""What a source may say of itself that its score depends on: which benchmark it is, whether options go round, and how
+many questions its rows then are."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of rows that are done and the number of all."""
@@ -45,7 +49,8 @@ def run_task(
         folder: of all evaluations of a run.
         condition: names the file: ``trained``, ``blind``, ``untrained`` or a name of your own.
         source: the records, instead of the task's own scenario.
-        transform: what happens to a record before it is asked (``as_is``, ``blind``); default by
+        transform: what happens to a record before it is asked (``as_is``, ``blind``, ``side-64`` …,
+            :mod:`vitrail.evaluation.transforms`); default by
             ``condition``.
         progress: is told how far it is.
         batch_size: questions in a forward; it does not change the answers.
@@ -60,8 +65,7 @@ def run_task(
     if not condition or condition.startswith(".") or "/" in condition or "\\" in condition:
         raise ValueError(f"condition {condition!r} cannot name a file")
     chosen = transform or transform_of(condition)
-    if chosen not in TRANSFORMS:
-        raise ValueError(f"transform is {chosen!r}; {nearest(chosen, sorted(TRANSFORMS))}")
+    named_transform(chosen)
     source = source if source is not None else task.part("scenario").source()
     path = Path(folder) / task.name / f"{condition}.jsonl"
     run = _Run(task, bundle, source, chosen, batch_size)
@@ -76,7 +80,10 @@ class _Run:
     def __init__(self, task: Task, bundle: Bundle, source: Source, transform: str, batch_size: int) -> None:
         self.task, self.bundle, self.source = task, bundle, source
         self.transform, self.batch_size = transform, batch_size
+        self.change = named_transform(transform)
         self.instruction = task.part("instruction")
+        if hasattr(self.instruction, "prepare"):
+            self.instruction.prepare(source)
         self.inferencer = task.part("inferencer")
         self.metric = task.part("metric")
         self.first_row_of: dict[str, int] = {}
@@ -90,9 +97,10 @@ class _Run:
             "model": self.bundle.name,
             "source": self.source.name,
             "rows": len(self.source),
+            **_protocol(self.source),
             "fingerprints": {
                 "scenario": self.source.fingerprint,
-                "prompt": fingerprints.prompt(self.bundle, task["instruction"]),
+                "prompt": fingerprints.prompt(self.bundle, {**task["instruction"], **self._examples()}),
                 "inferencer": key(json.dumps(task["inferencer"], sort_keys=True)),
                 "metric": key(json.dumps(task["metric"], sort_keys=True)),
                 "processor": fingerprints.processor(self.bundle),
@@ -101,6 +109,11 @@ class _Run:
             },
             "run": {"batch_size": self.batch_size, **self.inferencer.describe(self.bundle)},
         }
+
+    def _examples(self) -> dict[str, str]:
+        """The fingerprint of examples that an instruction takes from a file of their own."""
+        found = getattr(self.instruction, "fingerprint", "")
+        return {"examples": found} if found else {}
 
     def go(self, log: JsonlLog, progress: Progress | None) -> None:
         """Everything that is not in the log yet, window by window, in the order of the source."""
@@ -138,7 +151,8 @@ class _Run:
                 name = getattr(record, "id", None) or f"row-{row}"
                 self.first_row_of.setdefault(name, row)
                 place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
-                entries[row] = {**place, "reason": " ".join(str(error).split())}
+                told = self._about(row) if record is None else _told(record)
+                entries[row] = {**place, **told, "reason": " ".join(str(error).split())}
         answers = (
             self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
         )
@@ -147,12 +161,17 @@ class _Run:
             entries[item.row] = self._entry(item, answer, seconds)
         return [entries[row] for row in rows]
 
+    def _about(self, row: int) -> dict[str, Any]:
+        """What the source can tell of a record that it cannot give."""
+        about = getattr(self.source, "about", None)
+        return {} if about is None else about(row)
+
     def _checked(self, item: Item) -> Item:
         """The item under this condition. ValueError for an id that an earlier row has."""
         first = self.first_row_of.setdefault(item.id, item.row)
         if first != item.row:
             raise ValueError(f"has the id {item.id!r} of row {first}; ids must be unique")
-        chat = TRANSFORMS[self.transform](item.chat, item.root)
+        chat = self.change(item.chat, item.root)
         return item if chat is item.chat else Item(**{**vars(item), "chat": chat})
 
     def _entry(self, item: Item, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -167,8 +186,21 @@ class _Run:
             "options": list(item.options),
             "answer": item.answer,
             "reference": item.reference,
+            **({"groups": dict(item.groups)} if item.groups else {}),
             **answer,
         }
         judged = self.metric.judge(row)
         measured = {"loss": self.metric.loss(row)} if hasattr(self.metric, "loss") else {}
         return {**row, **judged._asdict(), **measured, "seconds": seconds}
+
+
+def _protocol(source: Source) -> dict[str, Any]:
+    values = {name: getattr(source, name, None) for name in PROTOCOL}
+    return {name: value for name, value in values.items() if isinstance(value, (str, int)) and value}
+
+
+def _told(record: Any) -> dict[str, Any]:
+    """What is known of a record that cannot be asked, so that its score says what was not run."""
+    meta = getattr(record, "meta", {})
+    kind = {"kind": str(meta["kind"])} if "kind" in meta else {}
+    return {**kind, **({"groups": dict(meta["groups"])} if meta.get("groups") else {})}

@@ -9,6 +9,8 @@ from typing import Any
 
 from vitrail.evaluation.answers import Answers, read_answers, reasons
 from vitrail.evaluation.baselines import chance, majority
+from vitrail.evaluation.figures import Official
+from vitrail.evaluation.official import official_score
 from vitrail.statistics.intervals import clustered_bootstrap, proportion
 
 
@@ -42,7 +44,7 @@ class Scores:
 
     ``rows`` of the scenario: ``overall.n`` answered, ``set_aside`` for the ``reasons`` given, ``missing`` not
     asked yet. ``unread`` rows of the file were no records at all. ``seconds`` is what asking took, all
-    together.
+    together. ``official`` is the score of a benchmark's own protocol, with its baselines; None for other questions.
     """
 
     task: str
@@ -58,6 +60,7 @@ class Scores:
     by_names: dict[str, Rate]
     seconds: float
     fingerprints: dict[str, str] = field(repr=False)
+    official: Official | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: the overall rate's fields at the top, then ``by_kind`` and the rest."""
@@ -87,6 +90,7 @@ def score(path: Path | str) -> Scores:
         },
         seconds=round(sum(row["seconds"] for row in answers.rows), 3),
         fingerprints=answers.header["fingerprints"],
+        official=official_score(answers),
     )
 
 

@@ -6,6 +6,8 @@ Standardized Assessment of Multimodal Large Language Models"), whose word for a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -20,17 +22,24 @@ def _part(seam: str) -> BeforeValidator:
     in.
     """
 
-    def check(value: Any) -> Any:
-        if value is None:
-            return None
-        given = {"name": value} if isinstance(value, str) else dict(value)
-        name = given.pop("name", None)
-        if not isinstance(name, str):
-            raise ValueError(f"give the {seam} as its name, or with a field 'name'; got {value!r}")
-        require_known(seam, name)
-        return {"name": name, **to_jsonable_python(filled(seam, name, given))}
+    return BeforeValidator(lambda value: None if value is None else part_settings(seam, value))
 
-    return BeforeValidator(check)
+
+def part_settings(seam: str, value: Any) -> dict[str, Any]:
+    """A component as its name and all its settings, checked. ValueError for what names none."""
+    given = {"name": value} if isinstance(value, str) else dict(value)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"give the {seam} as its name, or with a field 'name'; got {value!r}")
+    require_known(seam, name)
+    return {"name": name, **to_jsonable_python(filled(seam, name, given))}
+
+
+def built(seam: str, settings: Mapping[str, Any]) -> Any:
+    """The component that settings name."""
+    given = {key: value for key, value in settings.items() if key != "name"}
+    component = registry.get(seam, settings["name"])
+    return component(component.Config.model_validate(given))
 
 
 class Settings(BaseModel):
@@ -75,6 +84,29 @@ class Task(Settings):
             raise ValueError(
                 f"task {self.name!r} has no {seam}; set it, or hand a source of records to run_task"
             )
-        given = {key: value for key, value in settings.items() if key != "name"}
-        component = registry.get(seam, settings["name"])
-        return component(component.Config.model_validate(given))
+        return built(seam, settings)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Task:
+        """A task from a YAML file (ChEF's recipe). ValueError naming the file for what is none."""
+        import yaml
+
+        try:
+            given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"{path} is no file of a task: {' '.join(str(error).split())}") from None
+        if not isinstance(given, dict):
+            raise ValueError(
+                f"{path} is no file of a task; it must hold name, scenario, instruction, inferencer, metric"
+            )
+        return cls.model_validate(given)
+
+    def write(self, path: Path | str) -> None:
+        """Write the task as YAML, every setting filled in; :meth:`read` gives an equal one."""
+        import yaml
+
+        from vitrail.storage.atomic import write_text
+
+        write_text(
+            Path(path), yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        )

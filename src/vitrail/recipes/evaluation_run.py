@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.evaluation.answers import Answers, read_answers
+from vitrail.evaluation.calibration import confidence
 from vitrail.evaluation.run import run_task
 from vitrail.evaluation.scores import Scores, score
 from vitrail.recipes import assembly
@@ -190,18 +190,3 @@ def choose(answers: Answers, n: int) -> list[dict[str, Any]]:
             if queue and len(chosen) < n:
                 chosen.append(queue.pop(0))
     return sorted(chosen, key=lambda row: row["row"])
-
-
-def likelihoods(row: Mapping[str, Any]) -> list[float] | None:
-    """The options' likelihoods as shares that add up to one, where the answer was ranked."""
-    values: Sequence[float] | None = row.get("values")
-    if not values:
-        return None
-    weights = [math.exp(value - max(values)) for value in values]
-    return [weight / sum(weights) for weight in weights]
-
-
-def confidence(row: dict[str, Any]) -> float:
-    """The likelihood of the option that was chosen; 0 for answers in words."""
-    shares = likelihoods(row)
-    return shares[row["choice"]] if shares is not None else 0.0

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.evaluation.answers import read_answers
+from vitrail.evaluation.calibration import likelihoods
 from vitrail.evaluation.scores import Rate, Scores, score
 from vitrail.recipes import loading
-from vitrail.recipes.evaluation_run import GALLERY, likelihoods
+from vitrail.recipes.evaluation_run import GALLERY
 from vitrail.recipes.schema import Recipe
 from vitrail.storage.log import read_log
 from vitrail.storage.runs import RunFolder
@@ -76,7 +77,7 @@ def _results(page: Any, recipe: Recipe, scores: Mapping[str, Mapping[str, Scores
     section.add(Headline([_headline(task, conditions) for task, conditions in scores.items()]))
     for task, conditions in scores.items():
         bars = [] if first_of(conditions).overall.loss is not None else [_bars(task, conditions)]
-        section.add(*bars, *_counts(task, conditions))
+        section.add(*bars, *_official(task, conditions), *_counts(task, conditions))
 
 
 def first_of(conditions: Mapping[str, Scores]) -> Scores:
@@ -133,6 +134,37 @@ def _bars(task: str, conditions: Mapping[str, Scores]) -> Any:
     return Bars(
         f"{task}: right answers by kind of question", kinds, series, marks, note="; ".join(known) + "."
     )
+
+
+def _official(task: str, conditions: Mapping[str, Scores]) -> list[Any]:
+    """A benchmark's own figures, conditions beside chance and the majority guess, and what they cover."""
+    from vitrail.reporting import DataTable, Notice
+
+    scored = {name: one.official for name, one in conditions.items() if one.official is not None}
+    if not scored:
+        return []
+    first = next(iter(scored.values()))
+    found = {name: {figure.name: figure for figure in one.figures} for name, one in scored.items()}
+    rows = [
+        (
+            figure.name,
+            *(
+                _percent(found[name][figure.name].value if figure.name in found[name] else None)
+                for name in scored
+            ),
+            _percent(figure.random),
+            _percent(figure.majority),
+            figure.n,
+        )
+        for figure in first.figures
+    ]
+    columns = ("figure", *scored, "random", "majority", "n")
+    covers = [f"{name} covers {one.coverage}" for name, one in scored.items()]
+    caption = f"{task}: the official score of {first.benchmark}"
+    return [
+        DataTable(columns, rows, caption=caption),
+        Notice(f"{'; '.join(covers)}. {' '.join(first.notes)}"),
+    ]
 
 
 def _counts(task: str, conditions: Mapping[str, Scores]) -> list[Any]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from vitrail.loops.parts import Loop
 from vitrail.recipes import continuing, looping, mixing, subsets
+from vitrail.recipes.benchmark_data import Benchmark
 from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
@@ -209,12 +210,15 @@ class Scenes(Frozen):
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
+    ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
+    evaluation asks such alone.
     """
 
     kind: Literal["scenes"] = "scenes"
     suite: str = "scenes-v1"
-    form: Literal["scenes", "sequences", "told_sequences"] = "scenes"
+    form: Literal["scenes", "sequences", "told_sequences", "leading"] = "scenes"
     length: int | None = None
+    leading: float | None = Field(default=None, ge=0, le=1)
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     n: int = Field(default=1000, ge=1)
@@ -224,9 +228,14 @@ class Scenes(Frozen):
 
     @model_validator(mode="after")
     def _length_of_sequences(self) -> Scenes:
-        if self.length is not None and self.form == "scenes":
+        if self.length is not None and self.form in ("scenes", "leading"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])
+        if self.leading is not None and self.form != "leading":
+            why = (
+                "only conversations of form: leading have leading questions; remove it, or set form: leading"
+            )
+            raise inner_errors([(("leading",), why, self.leading)])
         return self
 
 
@@ -309,7 +318,8 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Translations | Facts | Mixture | Subset, Field(discriminator="kind")
+    Scenes | SceneTexts | File | Puzzle | Benchmark | Translations | Facts | Mixture | Subset,
+    Field(discriminator="kind"),
 ]
 
 Condition = Literal["trained", "blind", "untrained"]
@@ -383,6 +393,11 @@ class Recipe(Frozen):
                     wrong.append(
                         ((group, position, "data"), f"'data' has no source of this name; {hint}", item.data)
                     )
+                elif group == "stages" and self.data[item.data].kind == "benchmark":
+                    message = (
+                        "a benchmark is asked, not trained on; name other data, or use it in 'evaluation'"
+                    )
+                    wrong.append(((group, position, "data"), message, item.data))
                 if item.name in seen:
                     message = f"{group}.{seen[item.name]} has the same name; give each its own"
                     wrong.append(((group, position, "name"), message, item.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from vitrail.recipes.benchmark_data import Benchmark
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
 from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
@@ -32,7 +33,18 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _translations(data, recipe.seed_of(name), name)
     if isinstance(data, SceneTexts):
         return _scene_texts(data, recipe.seed_of(name), name)
+    if isinstance(data, Benchmark):
+        return _benchmark(data, use, name)
     return _file(data, name)
+
+
+def _benchmark(data: Benchmark, use: Use, name: str) -> Any:
+    if use == "conversations":
+        raise ValueError(f"data.{name}: a benchmark is asked, not trained on; name other data for the stage")
+    try:
+        return data.open()
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
 
 
 def _puzzle(data: Puzzle, seed: int, use: Use, name: str) -> Any:
@@ -78,11 +90,14 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length
+    if data.leading is not None and use == "conversations":
+        options["leading"] = data.leading
     if data.form == "told_sequences" and use == "questions":
         raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
     if data.form == "told_sequences":
         options["told"] = True
-    method = use if data.form == "scenes" else f"sequence_{use}"
+    forms = {"scenes": use, "leading": f"leading_{use}"}
+    method = forms.get(data.form, f"sequence_{use}")
     try:
         return getattr(suite(data.suite), method)(**options)
     except ValueError as error:

@@ -9,7 +9,7 @@ Sources: E. B. Wilson (1927), *Probable inference*; B. Efron (1987), *Better boo
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -145,6 +145,42 @@ def proportion(
     # Clusters count as one trial each; rounding to whole trials must not lose the value from the interval.
     low, high = wilson(round(mean * len(sums)), len(sums), level)
     return Estimate(mean, min(low, mean), max(high, mean), len(x), len(sums), level)
+
+
+def clustered_statistic(
+    columns: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> Estimate:
+    """A statistic of sums over items, with a percentile bootstrap interval over whole clusters.
+
+    ``columns`` (items, k) are what is summed (a numerator and a denominator, say); ``statistic`` takes sums (…, k) and
+    gives (…) values, NaN where a draw has none; such draws are left out. For ratios, and means over groups of unlike
+    size. ValueError if the whole has no value. For a single cluster the interval is the value itself.
+    """
+    _check_level(level)
+    places: dict[Hashable, int] = {}
+    names = range(len(columns)) if clusters is None else clusters
+    index = np.array([places.setdefault(cluster, len(places)) for cluster in names])
+    sums = np.zeros((len(places), columns.shape[1]))
+    np.add.at(sums, index, columns.astype(float))
+    value = float(statistic(sums.sum(0)))
+    if not np.isfinite(value):
+        raise ValueError("the statistic has no value over all items, so it has no interval")
+    rng, drawn = np.random.default_rng(seed), []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for start in range(0, resamples, 100):
+            counts = rng.multinomial(
+                len(sums), np.full(len(sums), 1 / len(sums)), size=min(100, resamples - start)
+            )
+            drawn.append(statistic(counts @ sums))
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else (value, value)
+    return Estimate(value, min(float(low), value), max(float(high), value), len(columns), len(places), level)
 
 
 def paired_difference(

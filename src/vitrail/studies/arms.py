@@ -110,7 +110,8 @@ def _what_is_read(data: Mapping[str, Any], name: str) -> Any:
     """The settings of a stage's data; of a mixture or a subset those of all that it draws from, in whatever shares."""
     below = leaves(data, name)
     found = [
-        {field: value for field, value in data[leaf].items() if field not in ("seed", "fold")}
+        # How many of the questions are leading costs nothing: as many pictures and turns.
+        {field: value for field, value in data[leaf].items() if field not in ("seed", "fold", "leading")}
         for leaf in below
     ]
     return found[0] if below == [name] else sorted(found, key=str)

@@ -138,6 +138,10 @@ class RowSource(RandomAccess):
         """The line or row of the file, from 1, that record ``index`` stands on."""
         return self._where(self._place(index))[1]
 
+    def row(self, index: int) -> Any:
+        """Row ``index`` as the file has it, before it is made a record. :class:`FieldError` if it cannot be read."""
+        return self._load(self._place(index))
+
     def _place(self, index: int) -> Place:
         return tuple(column[index] for column in self._places)
 

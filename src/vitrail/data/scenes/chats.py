@@ -118,7 +118,8 @@ class Conversations(SceneSource[Chat]):
         if plan.kind in self.mix:
             planned = self._asker.ask(plan.kind, scene, draws, plan)
             if planned is not None:
-                exchanges[planned.text] = (plan.kind, planned.answer)
+                text, answer = self._put(planned, draws)
+                exchanges[text] = (plan.kind, answer)
         for _ in range(4 * count):
             if len(exchanges) >= count:
                 break
@@ -145,7 +146,11 @@ class Conversations(SceneSource[Chat]):
         if kind == "caption":
             return draws.pick(wording.templates["caption"]), caption(scene, wording, draws)
         question = self._asker.ask(kind, scene, draws)
-        return (question.text, question.answer) if question else ("", "")
+        return self._put(question, draws) if question else ("", "")
+
+    def _put(self, question: Question, draws: Draws) -> tuple[str, str]:
+        """A question as it is put, and its answer."""
+        return question.text, question.answer
 
 
 Exchange = tuple[str, tuple[str, str]]

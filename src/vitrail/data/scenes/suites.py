@@ -23,6 +23,7 @@ from vitrail.data.scenes.chats import Conversations, MultipleChoice
 from vitrail.data.scenes.composer import compose
 from vitrail.data.scenes.documents import CHANGES, ChangeKind, Changes, Documents
 from vitrail.data.scenes.draws import Draws
+from vitrail.data.scenes.leading import LeadingConversations, LeadingPairs
 from vitrail.data.scenes.objects import Scene
 from vitrail.data.scenes.planner import Plan, Planner
 from vitrail.data.scenes.pool import Pool
@@ -30,6 +31,7 @@ from vitrail.data.scenes.questions import Asker
 from vitrail.data.scenes.sequence_chats import SequenceConversations, SequenceQuestions
 from vitrail.data.scenes.videos import Clips
 from vitrail.data.scenes.wording import Wording
+from vitrail.data.sources import Source, select
 from vitrail.data.sprites import SpriteLibrary, library
 from vitrail.registry import nearest
 from vitrail.storage.atomic import write_text
@@ -277,6 +279,35 @@ class SceneSuite:
     ) -> SequenceQuestions:
         """A source of ``n`` chats of ``length`` frames that end with a multiple-choice question, kinds in turn."""
         return SequenceQuestions(self, fold, seed, n, names, length, kinds)
+
+    def leading_conversations(
+        self,
+        fold: str = "train",
+        seed: int = 0,
+        n: int = 4000,
+        names: str = "known",
+        turns: tuple[int, int] | None = None,
+        kinds: tuple[str, ...] | None = None,
+        leading: float = 0.5,
+    ) -> LeadingConversations:
+        """As :meth:`conversations`, a share ``leading`` of the questions taking a falsehood for granted."""
+        return LeadingConversations(
+            self, fold, seed, n, names, turns or self.config.turns, kinds, leading=leading
+        )
+
+    def leading_questions(
+        self,
+        fold: str = "test",
+        names: str = "known",
+        seed: int = 0,
+        n: int = 200,
+        kinds: tuple[str, ...] | None = None,
+    ) -> Source:
+        """A source of ``n`` leading questions, the second members of
+        :class:`~vitrail.data.scenes.leading.LeadingPairs`.
+        """
+        pairs = LeadingPairs(self, fold, seed, n, names, kinds)
+        return select(pairs, range(1, 2 * n, 2), name=f"{pairs.name}/NEG")
 
     def scene(
         self,

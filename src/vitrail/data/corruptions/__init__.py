@@ -1,0 +1,1 @@
+"""Corruptions of pictures and texts, by kind and severity: how much does a model lose?"""

@@ -1,0 +1,1 @@
+"""Benchmarks: official files in their official layout → questions, and the official score of the answers."""

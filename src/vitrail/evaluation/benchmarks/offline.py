@@ -1,0 +1,191 @@
+"""Benchmarks that need no files: composed with exact truth, drawn anew for each seed.
+
+Each covers abilities of published ones, on pictures that no model has seen: scenes (SEED-Bench's dimensions 2 to 6),
+sequences (several pictures and their order), differences (MIBench's subtle
+ones), leading questions (MMR), presence (POPE), text-rich pictures
+(SEED-Bench-2-Plus). ``vitrail eval MODEL --suite offline`` asks them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from vitrail.data.sources import Source
+from vitrail.evaluation.benchmarks.benchmark import LETTER, LETTER_RANKING, Benchmark
+from vitrail.evaluation.benchmarks.mmr import pair_figures
+from vitrail.evaluation.benchmarks.pope import yes_no_figures
+from vitrail.evaluation.benchmarks.seed_bench_2_plus import SeedBench2Plus
+from vitrail.evaluation.figures import Figure, Rows
+from vitrail.evaluation.task import Settings
+
+SUITE = (
+    "offline_scenes",
+    "offline_sequences",
+    "offline_differences",
+    "offline_leading",
+    "offline_presence",
+    "offline_text_rich",
+)
+"""What ``--suite offline`` asks, in order."""
+PLAIN = {"instruction": "plain"}
+
+
+class Composed(Benchmark):
+    """What composed benchmarks share."""
+
+    modes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "ranking": PLAIN,
+        "letters": LETTER,
+        "letter-ranking": LETTER_RANKING,
+    }
+
+    class Config(Settings):
+        """``n`` questions, drawn with ``seed`` from ``suite``; ``names``: of things seen in training, or held out."""
+
+        n: int = Field(default=400, ge=2)
+        seed: int = Field(default=0, ge=0)
+        suite: str = "scenes-v1"
+        fold: Literal["development", "test"] = "test"
+        names: Literal["known", "held-out"] = "known"
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def source(self) -> Source:
+        """The questions."""
+        source: Any = self.composed()
+        source.benchmark = self.name
+        return source
+
+    def composed(self) -> Any:
+        """The source before it knows which benchmark it is."""
+        raise NotImplementedError
+
+    @property
+    def scenes(self) -> Any:
+        """The suite of scenes."""
+        from vitrail.data.scenes import suite
+
+        return suite(self.config.suite)
+
+
+class OfflineScenes(Composed):
+    """What, which kind, how many, where, which colour, how things stand to each other."""
+
+    name = "offline_scenes"
+    title = "Scenes with exact truth"
+
+    def composed(self) -> Any:
+        """Multiple-choice questions, one a picture."""
+        c = self.config
+        return self.scenes.questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n)
+
+
+class OfflineSequences(Composed):
+    """Several pictures: their order, how often, which way, and what needs one of them alone."""
+
+    name = "offline_sequences"
+    title = "Sequences of scenes"
+
+    class Config(Composed.Config):
+        """``length``: pictures of a question."""
+
+        names: Literal["known"] = "known"
+        length: int = Field(default=4, ge=2)
+
+    def composed(self) -> Any:
+        """Multiple-choice questions about ``length`` frames."""
+        c = self.config
+        return self.scenes.sequence_questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n, length=c.length)
+
+
+class OfflineDifferences(Composed):
+    """Two pictures of one scene: what was changed?"""
+
+    name = "offline_differences"
+    title = "Differences of two scenes"
+
+    class Config(Composed.Config):
+        """As of the others."""
+
+        names: Literal["known"] = "known"
+
+    def composed(self) -> Any:
+        """Kinds of change in turn."""
+        from vitrail.data.scenes.differences import Differences
+
+        c = self.config
+        return Differences(self.scenes, c.fold, c.seed, c.n, c.names)
+
+
+class OfflineLeading(Composed):
+    """Pairs of a plain and a leading question."""
+
+    name = "offline_leading"
+    title = "Leading questions about scenes"
+
+    def composed(self) -> Any:
+        """``n / 2`` pairs."""
+        from vitrail.data.scenes.leading import LeadingPairs
+
+        c = self.config
+        return LeadingPairs(self.scenes, c.fold, c.seed, c.n // 2, c.names)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As MMR's."""
+        return pair_figures(rows)
+
+
+class OfflinePresence(Composed):
+    """Is it there? As POPE asks."""
+
+    name = "offline_presence"
+    title = "Presence of things in scenes"
+
+    class Config(Composed.Config):
+        """As of the others."""
+
+        names: Literal["known"] = "known"
+
+    def composed(self) -> Any:
+        """Yes and no in equal numbers."""
+        from vitrail.data.scenes.presence import Presence
+
+        c = self.config
+        return Presence(self.scenes, c.fold, c.seed, c.n, c.names)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As POPE's."""
+        return yes_no_figures(rows)
+
+
+class OfflineTextRich(Composed):
+    """Charts, maps and pages."""
+
+    name = "offline_text_rich"
+    title = "Charts, maps and pages of known values"
+
+    class Config(Settings):
+        """``n`` questions, drawn with ``seed``, on pictures of ``side`` pixels."""
+
+        n: int = Field(default=300, ge=1)
+        seed: int = Field(default=0, ge=0)
+        fold: Literal["development", "test"] = "test"
+        side: int = Field(default=336, ge=32)
+
+    def composed(self) -> Any:
+        """Questions, categories in turn."""
+        from vitrail.data.text_rich import TextRich
+
+        c = self.config
+        return TextRich(c.n, c.seed, c.fold, c.side)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As SEED-Bench-2-Plus'."""
+        return SeedBench2Plus.figures(rows)

@@ -1,0 +1,196 @@
+"""Examples in context: earlier questions with their answers stand before the question (ChEF's *ICE*).
+
+An example is put as the question itself is, by the same instruction, and its right answer is the assistant's turn. The
+question itself is never among its examples. Retrievers: ``random`` (by seed and question), ``fixed`` (ids), ``text``
+(nearest questions by all-MiniLM-L6-v2), ``picture`` (nearest first pictures, by 16 × 16 thumbnails without their mean;
+ChEF takes a ViT's features, for which ``encoder`` names a dual encoder).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from vitrail.data.records import Content, Image, Message, Text
+from vitrail.data.sources import Source
+from vitrail.evaluation.instructions import Prompt
+from vitrail.evaluation.scenarios import Item, as_item
+from vitrail.evaluation.task import Settings, part_settings
+from vitrail.storage.cache import key
+
+if TYPE_CHECKING:
+    from vitrail.models.experts.clip_scorer import ClipScorer
+
+THUMBNAIL = 16
+
+
+class InContext:
+    """``k`` examples, then the question."""
+
+    class Config(Settings):
+        """``instruction`` puts examples and question. ``k`` of them by ``retriever``, from the file ``pool`` (default:
+        the other questions). ``ids`` are those of ``fixed``; ``seed`` is that of ``random``; ``encoder`` names a dual
+        encoder for ``picture``.
+        """
+
+        k: int = Field(default=1, ge=0)
+        retriever: Literal["random", "fixed", "text", "picture"] = "random"
+        instruction: dict[str, Any] = Field(default="plain", validate_default=True)  # type: ignore[assignment]
+        pool: str | None = None
+        ids: tuple[str, ...] = ()
+        seed: int = Field(default=0, ge=0)
+        encoder: str | None = None
+
+        @field_validator("instruction", mode="before")
+        @classmethod
+        def _inner(cls, value: Any) -> Any:
+            return part_settings("instruction", value)
+
+        @model_validator(mode="after")
+        def _goes_together(self) -> InContext.Config:
+            if (self.retriever == "fixed") != bool(self.ids):
+                raise ValueError(
+                    "ids are the examples of retriever 'fixed', which needs them; no other takes any"
+                )
+            if self.retriever == "fixed" and self.k > len(self.ids):
+                raise ValueError(f"k is {self.k}, but there are {len(self.ids)} ids")
+            if self.encoder is not None and self.retriever != "picture":
+                raise ValueError("encoder goes with retriever 'picture'; leave it out")
+            return self
+
+    def __init__(self, config: Config) -> None:
+        from vitrail.evaluation.task import built
+
+        self.config = config
+        self.inner = built("instruction", config.instruction)
+        self._source: Source | None = None
+
+    def prepare(self, source: Source) -> None:
+        """Take the pool: the file's, or the questions themselves. ValueError for fewer than ``k`` that can be used."""
+        if self.config.pool is not None:
+            from vitrail.data.readers import open_source
+
+            source = open_source(self.config.pool, on_error="set_aside")
+        self._source = source
+        for name in ("_pool", "_space"):
+            self.__dict__.pop(name, None)
+        if self.config.k and len(source) - (self.config.pool is None) < self.config.k:
+            raise ValueError(
+                f"k is {self.config.k}, but the pool has {len(source)} questions, its own excluded"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the pool, where it is a file of its own."""
+        return "" if self.config.pool is None or self._source is None else self._source.fingerprint
+
+    @cached_property
+    def _pool(self) -> list[Item]:
+        if self._source is None:
+            raise ValueError("examples come from a pool; call prepare(source) first")
+        found = []
+        for row in range(len(self._source)):
+            try:
+                item = as_item(self._source[row], row, self._source.root)
+            except (ValueError, OSError):
+                continue  # what cannot be asked can be no example
+            if item.text is None:
+                found.append(item)
+        return found
+
+    def prompt(self, item: Item) -> Prompt:
+        """The prompt of an item behind its examples. ValueError where the pool has too few others."""
+        prompt: Prompt = self.inner.prompt(item)
+        if not self.config.k:
+            return prompt
+        turns = [turn for example in self._chosen(item) for turn in self._shown(example)]
+        system = [message for message in prompt.chat.messages if message.role == "system"]
+        rest = [message for message in prompt.chat.messages if message.role != "system"]
+        chat = prompt.chat.model_copy(update={"messages": (*system, *turns, *rest)})
+        return Prompt(chat, prompt.beginning, prompt.options, prompt.reference)
+
+    def _shown(self, example: Item) -> list[Message]:
+        prompt: Prompt = self.inner.prompt(example)
+        answer = prompt.reference if example.answer is None else prompt.options[example.answer]
+        asked = [message for message in prompt.chat.messages if message.role != "system"]
+        asked = [message.model_copy(update={"content": _held(message, example.root)}) for message in asked]
+        said = Message(role="assistant", content=(Text(text=f"{prompt.beginning}{answer}".strip()),))
+        return [*asked, said]
+
+    def _chosen(self, item: Item) -> list[Item]:
+        others = [one for one in self._pool if not _same(one, item)]
+        if len(others) < self.config.k:
+            raise ValueError(
+                f"k is {self.config.k}, but the pool has {len(others)} other questions; ask for fewer"
+            )
+        if self.config.retriever == "fixed":
+            return self._fixed(others)
+        if self.config.retriever == "random":
+            draws = np.random.default_rng(int(key("examples", self.config.seed, item.id)[:16], 16))
+            return [others[int(place)] for place in draws.choice(len(others), self.config.k, replace=False)]
+        places = {one.row: place for place, one in enumerate(self._pool)}
+        query = self._embedded([item])[0]
+        near = sorted(others, key=lambda one: (-float(self._space[places[one.row]] @ query), one.row))
+        return near[: self.config.k]
+
+    def _fixed(self, others: list[Item]) -> list[Item]:
+        named = {one.id: one for one in others}
+        wanted = [name for name in self.config.ids if name in named]
+        if len(wanted) < self.config.k:
+            gone = [name for name in self.config.ids if name not in named]
+            raise ValueError(
+                f"of ids, {gone} are not in the pool, or are the question itself; name others as well"
+            )
+        return [named[name] for name in wanted[: self.config.k]]
+
+    @cached_property
+    def _space(self) -> np.ndarray:
+        return self._embedded(self._pool)
+
+    def _embedded(self, items: list[Item]) -> np.ndarray:
+        if self.config.retriever == "text":
+            from vitrail.papers.meaning import encode
+
+            return np.asarray(encode([item.chat.messages[-1].text for item in items]))
+        if self._scorer is not None:
+            pictures = [_first(item).open(item.root) for item in items]
+            return np.asarray(self._scorer.embed_images(pictures))
+        return np.stack([_thumbnail(_first(item), item.root) for item in items])
+
+    @cached_property
+    def _scorer(self) -> ClipScorer | None:
+        if self.config.encoder is None:
+            return None
+        from vitrail.models.experts.clip_scorer import ClipScorer
+
+        return ClipScorer.from_pretrained(self.config.encoder)
+
+
+def _same(one: Item, other: Item) -> bool:
+    return one.id == other.id or one.chat.messages == other.chat.messages
+
+
+def _first(item: Item) -> Image:
+    if not item.chat.images:
+        raise ValueError("has no picture to find examples by; use retriever 'text' or 'random'")
+    return item.chat.images[0]
+
+
+def _thumbnail(image: Image, root: Path | None) -> np.ndarray:
+    small = np.asarray(image.open(root).resize((THUMBNAIL, THUMBNAIL)), np.float32).ravel()
+    small = small - small.mean()
+    return small / max(float(np.linalg.norm(small)), 1e-6)
+
+
+def _held(message: Message, root: Path | None) -> tuple[Content, ...]:
+    """Content whose pictures carry their bytes: an example may come from another folder than the question."""
+    return tuple(
+        Image(bytes=part.read(root), width=part.width, height=part.height)
+        if isinstance(part, Image)
+        else part
+        for part in message.content
+    )

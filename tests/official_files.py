@@ -1,0 +1,154 @@
+"""Official layouts of benchmarks, written as small as they go: every file and field that a loader reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import picture
+
+TEXTS = ("a cat", "two red dogs", "a house", "the sea")
+
+
+def write_json(path: Path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_picture(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(seed).bytes)
+
+
+def seed_row(number: int, **changes) -> dict:
+    """A row of SEED-Bench.json about a picture."""
+    row = {
+        "answer": "ABCD"[number % 4],
+        **{f"choice_{letter}": text for letter, text in zip("abcd", TEXTS, strict=True)},
+        "data_id": f"14544{number}_2591",
+        "data_type": "image",
+        "question": f"What is shown in picture {number}?",
+        "question_id": str(101669 + number),
+        "question_type_id": 1 + number % 9,
+    }
+    return {**row, **changes}
+
+
+def seed_bench(folder: Path, rows: list[dict]) -> Path:
+    """SEED-Bench.json and the pictures of its rows (named without an ending)."""
+    for number, row in enumerate(rows):
+        if row.get("data_type") == "image":
+            write_picture(folder / "SEED-Bench-image" / row["data_id"], number)
+    write_json(folder / "SEED-Bench.json", {"questions": rows, "question_type": {"Scene Understanding": 1}})
+    return folder
+
+
+def seed_2_row(number: int, kind: int = 1, **changes) -> dict:
+    """A row of SEED-Bench_v2_level1_2_3.json."""
+    level = "L1" if kind <= 22 else "L2" if kind <= 24 else "L3"
+    subparts = {
+        "L1": "Single-Image & Text Comprehension" if kind <= 16 else "Multiple-Images & Text Comprehension",
+        "L2": "Interleaved Image & Text Comprehension",
+        "L3": "Image Generation",
+    }
+    row = {
+        "answer": "ABCD"[number % 4],
+        **{f"choice_{letter}": text for letter, text in zip("abcd", TEXTS, strict=True)},
+        "data_id": f"task{kind}/{number}.png",
+        "data_source": "SEED-Bench v2",
+        "data_type": "Single Image",
+        "level": level,
+        "question": "What is shown?",
+        "question_id": f"{kind}_{number}",
+        "question_type_id": kind,
+        "subpart": subparts[level],
+        "version": "v1" if kind <= 9 else "v2",
+    }
+    return {**row, **changes}
+
+
+def seed_bench_2(folder: Path, rows: list[dict]) -> Path:
+    """SEED-Bench_v2_level1_2_3.json and both folders of pictures."""
+    seed = 0
+    for row in rows:
+        for name in [row["data_id"]] if isinstance(row["data_id"], str) else row["data_id"]:
+            place = "cc3m-image" if row["data_source"] == "cc3m" else "SEED-Bench-2-image"
+            write_picture(folder / place / name, seed := seed + 1)
+    write_json(folder / "SEED-Bench_v2_level1_2_3.json", {"questions": rows, "question_type": {}})
+    return folder
+
+
+def seed_plus_row(number: int, kind: str = "Chart", **changes) -> dict:
+    """A row of SEED-Bench-2-Plus in its Hugging Face form (capital letters)."""
+    row = {
+        "data_id": f"{kind.lower()}/{number}.png",
+        "question_id": f"{kind}_{number}",
+        "question_image_type": kind,
+        "question_image_subtype": "Gantt Chart" if number % 2 else "Flow Chart",
+        "question": "How much is it?",
+        **{f"choice_{letter}": text for letter, text in zip("ABCD", TEXTS, strict=True)},
+        "answer": "ABCD"[number % 4],
+        "data_source": "SEED-Bench-2-plus",
+        "data_type": "Single Image",
+        "level": "L1",
+        "subpart": "Single-Image & Text Comprehension",
+        "version": "v2",
+    }
+    return {**row, **changes}
+
+
+def seed_bench_2_plus(folder: Path, rows: list[dict]) -> Path:
+    for number, row in enumerate(rows):
+        write_picture(folder / row["data_id"], number)
+    write_json(folder / "SEED-Bench-2-plus.json", rows)
+    return folder
+
+
+def mmr_pair(
+    name: str, letters: str = "AB", kinds: tuple[str, str] = ("POS", "NEG"), **changes
+) -> list[dict]:
+    """Both members of a pair of MMR-benchmark.json."""
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", TEXTS, strict=True))
+    return [
+        {
+            "id": name,
+            "image": f"{name}.jpg",
+            "question": f"{'Is it' if kind == 'POS' else 'Why is it not'} shown?\n{listed}",
+            "ground_truth": letter,
+            "question_type": kind,
+            **changes,
+        }
+        for letter, kind in zip(letters, kinds, strict=True)
+    ]
+
+
+def mmr(folder: Path, rows: list[dict]) -> Path:
+    for number, row in enumerate(rows):
+        write_picture(folder / "MMR-benchmark-images" / row["image"], number // 2)
+    write_json(folder / "MMR-benchmark.json", rows)
+    return folder
+
+
+def mibench_row(number: int, task: str = "General Comparison", **changes) -> dict:
+    """A row of multi_image_instruction.json or multimodal_knowledge_seeking.json."""
+    row = {
+        "id": number,
+        "task": task,
+        "image": [f"image/{number}_a.jpg", f"image/{number}_b.jpg"],
+        "question": "In <image> and <image>, what differs?",
+        "options": list(TEXTS),
+        "answer": TEXTS[number % 4],
+    }
+    return {**row, **changes}
+
+
+def mibench(folder: Path, instruction=(), knowledge=(), in_context=()) -> Path:
+    names = ("multi_image_instruction", "multimodal_knowledge_seeking", "multimodal_in_context_learning")
+    seed = 0
+    for name, rows in zip(names, (instruction, knowledge, in_context), strict=True):
+        for row in rows:
+            for path in [*row["image"], *(one for demo in row.get("context", ()) for one in demo["image"])]:
+                write_picture(folder / path, seed := seed + 1)
+        if rows:
+            write_json(folder / f"{name}.json", list(rows))
+    return folder
