@@ -135,7 +135,7 @@ def test_broken_off_and_resumed_is_not_broken_off_with_any_workers(tmp_path, wor
 
 
 def test_a_time_budget_measures_rows(tmp_path):
-    result = run(tmp_path / "s", stage(epochs=None, max_minutes=0.05, max_steps=3))
+    result = run(tmp_path / "s", stage(epochs=None, max_minutes=1.0, max_steps=3))
     assert result.plan.seconds_a_step > 0 and result.plan.by == "max_steps"
 
 
