@@ -40,7 +40,8 @@ class Design:
     arm; ``pairs``: of the A/A run; ``seeds``: n, or None to choose it from the A/A run, at most ``most``. ``fresh``:
     every seed asks questions of its own (scenes), so that its interval covers items; otherwise all ask the same ones.
     ``steps``: how long each stage is, where that is known beforehand. ``same_data=False``: which records a stage reads
-    is the method; steps, and records of one, are equal all the same. A ``mock`` may have fewer seeds, and gets no
+    is the method; steps, and records of one, are equal all the same. ``figure``: what of a cell's result is compared,
+    where that is not its score. A ``mock`` may have fewer seeds, and gets no
     verdict.
     """
 
@@ -65,8 +66,16 @@ class Design:
     mock: bool = False
     same_data: bool = True
     effect: Effect | None = field(default=None, compare=False)
+    figure: Figure | None = None
 
     def __post_init__(self) -> None:
+        if self.figure is not None and (
+            self.seeds is None or self.pairs or self.trials != 1 or not self.fresh
+        ):
+            raise ValueError(
+                "a comparison of a figure that is not the score needs seeds, pairs 0, trials 1 and fresh: what chooses "
+                "these otherwise looks at the score"
+            )
         if not self.methods:
             raise ValueError("a comparison needs a method beside its control")
         names = [arm.name for arm in self.arms]
@@ -81,6 +90,10 @@ class Design:
     def arms(self) -> tuple[Arm, ...]:
         """All of them, the control first."""
         return (self.control, *self.methods, *self.context)
+
+    def of(self, result: Mapping[str, Any]) -> float:
+        """What of a cell's result is compared: its figure, above where the claim has it above; default its score."""
+        return result["score"] if self.figure is None else self.figure.sign * self.figure.of(result)
 
     @property
     def rule(self) -> Rule:
@@ -106,6 +119,7 @@ class Design:
             "seeds": self.seeds,
             "fresh": self.fresh,
             "questions": self.questions,
+            **({} if self.figure is None else {"figure": [self.figure.field, self.figure.sign]}),
             "cost": None
             if self.cost is None
             else {"measure": self.cost.measure, "at_most": self.cost.at_most},

@@ -57,7 +57,7 @@ class Comparison(Running):
             for arm in (self.design.control, self.design.methods[0])
         ]  # fmt: skip
         found = self._cells("verify", cells)
-        difference = found[1]["score"] - found[0]["score"]
+        difference = self.design.of(found[1]) - self.design.of(found[0])
         mean = sum(first["differences"]) / len(first["differences"])
         squares = sum((one - mean) ** 2 for one in first["differences"])
         spread = (squares / max(1, len(first["differences"]) - 1)) ** 0.5

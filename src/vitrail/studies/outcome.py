@@ -24,7 +24,7 @@ def effect_of(design: Design, control: Sequence[Result], method: Sequence[Result
         return design.effect(control, method)
     if design.fresh:
         return mean_t(
-            [b["score"] - a["score"] for a, b in zip(control, method, strict=True)], design.rule.level
+            [design.of(b) - design.of(a) for a, b in zip(control, method, strict=True)], design.rule.level
         )
     ids = control[0]["ids"]
     if any(one["ids"] != ids for one in (*control, *method)):
@@ -44,7 +44,7 @@ def gates(design: Design, control: Sequence[Result], edges: Sequence[str]) -> li
     found = []
     scores = [one["score"] for one in control]
     chance = control[0].get("chance")
-    if chance is not None and design.effect is None:
+    if chance is not None and design.effect is None and design.figure is None:
         base = mean_t(scores)
         if base.low <= chance:
             found.append(
@@ -127,7 +127,7 @@ def contrast(
     whole = decision.verdict if saved is None else both([decision, saved])
     if decision.verdict == "not testable here":
         whole = decision.verdict
-    differences = [b["score"] - a["score"] for a, b in zip(control, method, strict=True)]
+    differences = [design.of(b) - design.of(a) for a, b in zip(control, method, strict=True)]
     sd = stdev(differences) if len(differences) > 1 else 0.0
     found: dict[str, Any] = {
         "method": name,
