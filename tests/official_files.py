@@ -152,3 +152,71 @@ def mibench(folder: Path, instruction=(), knowledge=(), in_context=()) -> Path:
         if rows:
             write_json(folder / f"{name}.json", list(rows))
     return folder
+
+
+def mmneedle(folder: Path, m: int = 2, n: int = 2, k: int = 1, count: int = 8) -> tuple[Path, list[dict]]:
+    """MMNeedle's layout of pictures of noise, and its records."""
+    from vitrail.data.haystacks import build_haystack
+
+    pool = {
+        f"COCO_val2014_{number:012}.jpg": (picture(number).open(), f"a picture of number {number}")
+        for number in range(m * n * n + k + 6)
+    }
+    return folder, build_haystack(folder, pool, m, n, k, count, cell=16)
+
+
+def q_bench_row(number: int, **changes) -> dict:
+    """A row of llvisionqa_dev.json."""
+    row = {
+        "img_path": f"{number:05}.jpg",
+        "question": "How is the lighting of this picture?",
+        "candidates": ["bright", "dark", "medium"][: 2 + number % 2],
+        "correct_ans": "dark",
+        "type": number % 3,
+        "concern": number % 4,
+    }
+    return {**row, **changes}
+
+
+def q_bench(folder: Path, rows: list[dict]) -> Path:
+    for number, row in enumerate(rows):
+        write_picture(folder / "images_llvisionqa" / row["img_path"], number)
+    write_json(folder / "llvisionqa_dev.json", rows)
+    return folder
+
+
+def video_mme_row(number: int, **changes) -> dict:
+    """A row of videomme/test-00000-of-00001.parquet."""
+    video = number // 3
+    row = {
+        "video_id": f"{video + 1:03}",
+        "duration": ("short", "medium", "long")[video % 3],
+        "domain": ("Knowledge", "Multilingual")[video % 2],
+        "sub_category": ("Law", "Multilingual")[video % 2],
+        "url": f"https://www.youtube.com/watch?v=abcdefgh_{video:02}",
+        "videoID": f"abcdefgh_{video:02}",
+        "question_id": f"{video + 1:03}-{number % 3 + 1}",
+        "task_type": ("OCR Problems", "Counting Problem")[number % 2],
+        "question": "What {is} shown?",
+        "options": [f"{letter}. {text}." for letter, text in zip("ABCD", TEXTS, strict=True)],
+        "answer": "ABCD"[number % 4],
+    }
+    return {**row, **changes}
+
+
+def video_mme(folder: Path, rows: list[dict], video: bytes | None = None) -> Path:
+    """The Parquet file; of each video a file (or a folder of three frames, where there is none)."""
+    import pyarrow
+    import pyarrow.parquet
+
+    (folder / "videomme").mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(table, folder / "videomme" / "test-00000-of-00001.parquet")
+    for stem in {row["videoID"] for row in rows}:
+        if video is None:
+            for frame in range(3):
+                write_picture(folder / "video" / stem / f"{frame}.png", frame)
+        else:
+            (folder / "video").mkdir(exist_ok=True)
+            (folder / "video" / f"{stem}.mp4").write_bytes(video)
+    return folder

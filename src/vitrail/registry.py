@@ -303,6 +303,34 @@ _built_in(
     cot="ChainOfThought think in words, then rank options",
     cot_words="ChainOfThoughtInWords think in words, then answer in words",
 )
+_built_in(
+    "instruction", "evaluation.membership", item_text="ItemText question, options and answer as one text"
+)
+_built_in(
+    "inferencer",
+    "evaluation.membership",
+    membership="Membership every token's probability, for Min-K % and kin",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.wikimia", wikimia="WikiMIA which texts was this model trained on?"
+)
+_built_in("metric", "evaluation.needles", needle="NeedleMetric an answer names image, row and column")
+_built_in("benchmark", "evaluation.benchmarks.mmneedle", mmneedle="MMNeedle a needle in stitched pictures")
+_built_in(
+    "inferencer", "evaluation.two_words", two_words="TwoWords a number from the logits of good and poor"
+)
+_built_in("metric", "evaluation.two_words", assessment="Assessment a score, to be held against people's")
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.q_bench",
+    q_bench="QBench blur, noise, light, colour",
+    q_bench_assessment="QBenchAssessment scores of pictures against people's",
+)
+_built_in(
+    "benchmark", "evaluation.benchmarks.video_mme", video_mme="VideoMME videos, with subtitles or without"
+)
+_built_in("metric", "evaluation.box_answers", boxes="BoxAnswers an answer gives boxes in two pictures")
+_built_in("benchmark", "evaluation.benchmarks.mc_bench", mc_bench="MCBench boxes in two pictures, in groups")
 _built_in("benchmark", "evaluation.benchmarks.pope", pope="Pope is this object there? yes or no")
 _built_in(
     "benchmark",
@@ -313,4 +341,7 @@ _built_in(
     offline_leading="OfflineLeading plain and leading questions in pairs",
     offline_presence="OfflinePresence is this thing there?",
     offline_text_rich="OfflineTextRich charts, maps and pages",
+    offline_needles="OfflineNeedles in which picture, row and column is this?",
+    offline_quality="OfflineQuality what distorts this picture?",
+    offline_assessment="OfflineAssessment scores against known distortion",
 )

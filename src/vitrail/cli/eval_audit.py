@@ -17,6 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blind", type=Path, metavar="FILE", help="without (default: blind.jsonl beside it)")
     parser.add_argument("--language", type=Path, metavar="FILE", help="of the language model alone: leakage")
     parser.add_argument("--circular", type=Path, metavar="FILE", help="under every rotation: position bias")
+    parser.add_argument(
+        "--unseen",
+        type=Path,
+        metavar="FILE",
+        help="items that no model has seen, read with --inferencer membership as FILE was: contamination",
+    )
     add_json(parser)
 
 
@@ -27,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrail.evaluation.mme_survey.audits import audit
 
     blind = args.blind or args.seen.with_name("blind.jsonl")
-    files = {"seen": args.seen, "language": args.language, "circular": args.circular}
+    files = {"seen": args.seen, "language": args.language, "circular": args.circular, "unseen": args.unseen}
     if args.blind is not None or blind.is_file():
         files["blind"] = blind
     found = audit({name: path for name, path in files.items() if path is not None})

@@ -12,6 +12,7 @@ from vitrail.cli.evaluate import answers_folder, ask
 
 def on_benchmark(args: argparse.Namespace, progress: Any) -> dict[str, dict[str, Any]]:
     """Ask what is not answered yet; the scores by task and condition. Says which rows are left out, and why."""
+    from vitrail import registry
     from vitrail.data.sources import set_aside_of
 
     task = task_of(args)
@@ -21,6 +22,8 @@ def on_benchmark(args: argparse.Namespace, progress: Any) -> dict[str, dict[str,
         progress.note(left.sentence())
         for row in left.rows[:5]:
             progress.note(f"  {row}")
+    if not registry.get("benchmark", args.benchmark).pictures:
+        args.no_blind = True
     found = ask(args, task, source, progress)
     if args.submission is not None:
         write_submission(answers_folder(args) / task.name / "trained.jsonl", args.submission)
@@ -76,7 +79,10 @@ def task_of(args: argparse.Namespace) -> Any:
 
 
 def write_submission(answers: Path, out: Path) -> None:
-    """The rows that the benchmark's leaderboard takes, as JSON lines. ValueError for questions of no benchmark."""
+    """The rows that the benchmark's leaderboard takes, as JSON lines, or a list in a ``.json`` file.
+
+    ValueError for questions of no benchmark.
+    """
     import json
 
     from vitrail import registry
@@ -91,4 +97,7 @@ def write_submission(answers: Path, out: Path) -> None:
     if found.header.get("circular"):
         rows = [row for row in rows if row["groups"]["turn"] == 0]
     lines = registry.get("benchmark", name).submission(rows)
+    if out.suffix == ".json":
+        write_text(out, json.dumps(list(lines), ensure_ascii=False, indent=1) + "\n")
+        return
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -79,12 +79,20 @@ class Match:
         """
 
         reference: Literal["exact", "contains"] = "exact"
-        reading: Literal["words", "first-character", "first-letter-word", "contained-text"] = "words"
+        reading: Literal[
+            "words",
+            "first-character",
+            "first-letter-word",
+            "last-letter",
+            "first-capital",
+            "alone",
+            "contained-text",
+        ] = "words"
         letters: bool = True
 
         @model_validator(mode="after")
         def _letters_are_read(self) -> Match.Config:
-            if not self.letters and self.reading in ("first-character", "first-letter-word"):
+            if not self.letters and self.reading not in ("words", "contained-text"):
                 raise ValueError(
                     f"letters is False, but reading {self.reading!r} reads letters alone; remove one"
                 )

@@ -8,6 +8,8 @@ benchmarks' own scripts, with their quirks, so that an official score can be had
 - ``first-character`` (SEED-Bench, MIBench): the first character, whatever follows. "The answer is B" is unreadable.
 - ``first-letter-word`` (MMR, arXiv 2406.10638): up to the first full stop, the first of A, B, C, D (in this order,
   not in the answer's) that stands there as a word. "A dog, so C" says A.
+- ``last-letter`` (Q-Bench's harnesses): the last of ``(A)``, else of ``A`` and a space, else of ``A.``.
+- ``first-capital`` (Video-MME, arXiv 2405.21075): the first capital A to D anywhere; beside it ``alone``, stricter.
 - ``contained-text`` (MIBench's public alternative): the right option's text without its final full stop occurs in the
   answer. An answer that lists all options is right, so this reading needs to know which one is.
 """
@@ -62,11 +64,55 @@ def contained_text(text: str, options: Sequence[str], answer: int) -> int | None
     return answer if answer in held else held[0] if len(held) == 1 else None
 
 
+def last_letter(text: str, options: Sequence[str], letters: bool = True) -> int | None:
+    """The last letter in the form ``(A)``; where there is none ``A`` and a space, then ``A.``, then an option's text.
+
+    Texts are looked for in answers of more than five words. Q-Bench's harnesses guess where this finds nothing.
+    """
+    said = f" {text.strip(',.!?;: ' + chr(39))} "
+    for form in ("({})", "{} ", "{}."):
+        found = [
+            (said.rfind(form.format(letter)), place) for place, letter in enumerate(LETTERS[: len(options)])
+        ]
+        if (last := max(found, default=(-1, 0)))[0] >= 0:
+            return last[1]
+    if len(said.split()) > 5:
+        found = [(said.lower().rfind(option.lower()), place) for place, option in enumerate(options)]
+        if (last := max(found, default=(-1, 0)))[0] >= 0:
+            return last[1]
+    return None
+
+
+_VIDEO_PHRASES = (
+    "The best answer is", "The correct answer is", "The answer is", "The answer", "The best option is",
+    "The correct option is", "Best answer:", "Best option:", "Answer:", "Option:",
+)  # fmt: skip
+
+
+def first_capital(text: str, options: Sequence[str], letters: bool = True) -> int | None:
+    """The first capital of the options' letters anywhere, set phrases taken out. "Based on it, C" says B."""
+    said = text.strip()
+    for phrase in _VIDEO_PHRASES:
+        said = said.replace(phrase, "")
+    known = LETTERS[: len(options)]
+    return next((known.index(one) for one in said if one in known), None)
+
+
+def alone(text: str, options: Sequence[str], letters: bool = True) -> int | None:
+    """The only letter that stands alone, with punctuation or without; None for several."""
+    found = {LETTERS.index(one) for one in _ALONE.findall(text)}
+    found = {place for place in found if place < len(options)}
+    return found.pop() if len(found) == 1 else None
+
+
 Reading = Callable[[str, Sequence[str], bool], "int | None"]
 READINGS: dict[str, Reading] = {
     "words": read_option,
     "first-character": first_character,
     "first-letter-word": first_letter_word,
+    "last-letter": last_letter,
+    "first-capital": first_capital,
+    "alone": alone,
 }
 
 

@@ -51,6 +51,7 @@ class Benchmark:
 
     ``modes`` are ways of asking by name, the official one first: a task's instruction, inferencer and metric.
     ``circular``: whether the official protocol rotates the options; ``listed``: whether questions list them themselves.
+    ``pictures``: whether any are shown, so that it is asked without them as well.
     """
 
     name: ClassVar[str]
@@ -58,6 +59,7 @@ class Benchmark:
     modes: ClassVar[Mapping[str, Mapping[str, Any]]] = MODES
     circular: ClassVar[bool] = False
     listed: ClassVar[bool] = False
+    pictures: ClassVar[bool] = True
     notes: ClassVar[tuple[str, ...]] = ()
 
     class Config(Settings):

@@ -17,8 +17,10 @@ from vitrail.data.sources import Source
 from vitrail.evaluation.benchmarks.benchmark import LETTER, LETTER_RANKING, Benchmark
 from vitrail.evaluation.benchmarks.mmr import pair_figures
 from vitrail.evaluation.benchmarks.pope import yes_no_figures
+from vitrail.evaluation.benchmarks.q_bench import QBench, QBenchAssessment
 from vitrail.evaluation.benchmarks.seed_bench_2_plus import SeedBench2Plus
 from vitrail.evaluation.figures import Figure, Rows
+from vitrail.evaluation.needles import needle_figures
 from vitrail.evaluation.task import Settings
 
 SUITE = (
@@ -28,6 +30,9 @@ SUITE = (
     "offline_leading",
     "offline_presence",
     "offline_text_rich",
+    "offline_needles",
+    "offline_quality",
+    "offline_assessment",
 )
 """What ``--suite offline`` asks, in order."""
 PLAIN = {"instruction": "plain"}
@@ -189,3 +194,68 @@ class OfflineTextRich(Composed):
     def figures(cls, rows: Rows) -> list[Figure]:
         """As SEED-Bench-2-Plus'."""
         return SeedBench2Plus.figures(rows)
+
+
+class OfflineNeedles(Composed):
+    """Which of many small pictures shows this thing, if one does? As MMNeedle asks."""
+
+    name = "offline_needles"
+    title = "Needles in stitched scenes"
+
+    class Config(Composed.Config):
+        """``images`` of ``cells`` × ``cells`` scenes."""
+
+        names: Literal["known"] = "known"
+        images: int = Field(default=2, ge=1)
+        cells: int = Field(default=2, ge=1)
+
+    def composed(self) -> Any:
+        """A thing that is there and one that is not, in turn."""
+        from vitrail.data.scenes.needles import Needles
+
+        c = self.config
+        return Needles(self.scenes, c.fold, c.seed, c.n, c.names, c.images, c.cells)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As MMNeedle's."""
+        return needle_figures(rows)
+
+
+class OfflineQuality(Composed):
+    """What distorts this picture, and how strongly? As Q-Bench asks."""
+
+    name = "offline_quality"
+    title = "Scenes of known distortion"
+
+    def composed(self) -> Any:
+        """Yes or no, what and how, in turn."""
+        from vitrail.data.scenes.degraded import Degraded
+
+        c = self.config
+        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As Q-Bench's."""
+        return QBench.figures(rows)
+
+
+class OfflineAssessment(Composed):
+    """Does the score fall with the distortion's strength?"""
+
+    name = "offline_assessment"
+    title = "Scores of scenes of known distortion"
+    modes: ClassVar[Mapping[str, Mapping[str, Any]]] = QBenchAssessment.modes
+
+    def composed(self) -> Any:
+        """Pictures with minus their severity."""
+        from vitrail.data.scenes.degraded import Degraded
+
+        c = self.config
+        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names, rated=True)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As Q-Bench's."""
+        return QBenchAssessment.figures(rows)

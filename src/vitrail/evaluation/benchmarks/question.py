@@ -36,7 +36,29 @@ class Stored:
         return Image(bytes=pictures[self.index])
 
 
-Part = Text | Image | Clip | Stored
+@dataclass(frozen=True)
+class Subtitled:
+    """A clip, and behind its frames the subtitles that go with them, between ``before`` and ``after``.
+
+    Without a cue at any frame there is no text. ``dedupe``: a cue is not repeated.
+    """
+
+    clip: Clip
+    track: str
+    before: str = ""
+    after: str = "\n"
+    dedupe: bool = True
+
+    def opened(self, root: Path) -> tuple[Content, ...]:
+        """Frames, and text where there is any. ValueError for a video or a file of subtitles that cannot be read."""
+        from vitrail.data.readers.subtitles import SubtitleTrack
+
+        images, times = self.clip.timed(root)
+        said = SubtitleTrack.from_srt(root / self.track).at(times, self.dedupe)
+        return (*images, Text(text=self.before + "\n".join(said) + self.after)) if said else images
+
+
+Part = Text | Image | Clip | Stored | Subtitled
 
 
 @dataclass(frozen=True)
@@ -88,7 +110,9 @@ class BenchmarkQuestion:
             *self.candidates,
             *(part for turn in self.earlier for part in turn),
         ]
-        return [part.path for part in every if isinstance(part, (Image, Clip)) and part.path is not None]
+        found = [part.path for part in every if isinstance(part, (Image, Clip)) and part.path is not None]
+        subtitled = [part for part in every if isinstance(part, Subtitled)]
+        return found + [path for part in subtitled for path in (part.clip.path, part.track)]
 
 
 def opened(parts: Sequence[Part], root: Path) -> tuple[Content, ...]:
@@ -97,6 +121,8 @@ def opened(parts: Sequence[Part], root: Path) -> tuple[Content, ...]:
     for part in parts:
         if isinstance(part, Clip):
             found.extend(part.images(root))
+        elif isinstance(part, Subtitled):
+            found.extend(part.opened(root))
         elif isinstance(part, Stored):
             found.append(part.image())
         else:

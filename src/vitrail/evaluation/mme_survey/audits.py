@@ -162,17 +162,37 @@ def text_overlap(questions: Iterable[str], training: Iterable[str], n: int = 8) 
     return sum(bool(words) and seen(words) for words in asked) / len(asked)
 
 
+def contamination(seen: Rows, unseen: Rows) -> list[Figure]:
+    """How surely the items of a benchmark look more familiar than ``unseen`` ones of the same kind: 1/2 is not at all.
+
+    Of rows that the inferencer *membership* wrote (arXiv 2310.16789). ValueError for others.
+    """
+    from vitrail.evaluation.benchmarks.wikimia import membership_figures
+
+    rows = [*seen, *unseen]
+    if not seen or not unseen or any("token_logprobs" not in row for row in rows):
+        raise ValueError(
+            "contamination needs both files read with --inferencer membership --instruction item_text --metric loss"
+        )
+    return membership_figures(rows, [1] * len(seen) + [0] * len(unseen))
+
+
 def audit(files: Mapping[str, Path | str]) -> list[Figure]:
     """Every audit that files of answers to one benchmark allow.
 
     ``files`` by role: ``seen`` (as it is), ``blind`` (without pictures), ``language`` (the language model alone),
-    ``circular`` (asked under every rotation). ValueError for a role that is none, or without ``seen``.
+    ``circular`` (asked under every rotation), ``unseen`` (items that no model can have seen, read as ``seen`` was with
+    the inferencer *membership*). ValueError for a role that is none, or without ``seen``.
     """
-    unknown = set(files) - {"seen", "blind", "language", "circular"}
+    unknown = set(files) - {"seen", "blind", "language", "circular", "unseen"}
     if unknown or "seen" not in files:
-        raise ValueError(f"files has {sorted(files)}; give 'seen', and any of blind, language, circular")
+        raise ValueError(
+            f"files has {sorted(files)}; give 'seen', and any of blind, language, circular, unseen"
+        )
     opened: dict[str, Answers] = {name: read_answers(path) for name, path in files.items()}
     seen = opened["seen"].rows
+    if "unseen" in opened:
+        return contamination(seen, opened["unseen"].rows)
     found = [accuracy("accuracy", seen)]
     if any(row.get("options") for row in seen):
         found += answer_balance(seen)
