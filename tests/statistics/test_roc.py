@@ -49,6 +49,10 @@ def test_rates():
     y = [1, 1, 1, 0, 0, 0]
     assert best_balanced_accuracy([6, 5, 1, 4, 3, 2], y) == pytest.approx(5 / 6)
     assert tpr_at_fpr([6, 5, 1, 4, 3, 2], y) == pytest.approx(2 / 3)
+    whole = auc([6, 5, 4, 3, 2, 1], y)
+    assert (whole.value, whole.high) == (1, 1) and whole.low == pytest.approx(0.025 ** (1 / 3)), (
+        "few pairs prove little"
+    )
     assert auc([1] * 6, y).value == 0.5 and best_balanced_accuracy([1] * 6, y) == 0.5
 
 

@@ -86,12 +86,8 @@ def sequences(
             absent = [name for name in pool if name not in shown]
             drawn = rng.choice(len(absent), k, replace=False)
             needles = [(-1, -1, -1, absent[one]) for one in drawn]
-        columns = list(zip(*needles, strict=True))
-        if k == 1:
-            columns = [column[0] for column in columns]
-        else:
-            columns = [list(column) for column in columns]
-        index, row, col, target = columns
+        listed: list[Any] = [list(column) for column in zip(*needles, strict=True)]
+        index, row, col, target = [column[0] for column in listed] if k == 1 else listed
         found.append(
             {"id": number, "image_ids": chosen, "index": index, "row": row, "col": col, "target": target}
         )

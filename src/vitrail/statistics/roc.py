@@ -55,6 +55,9 @@ def auc(
     k = len(places)
     error = float(np.sqrt((sums**2).sum() * k / (k - 1))) if k > 1 else 0.0
     half = float(norm.ppf(0.5 + level / 2)) * error
+    if value in (0.0, 1.0):
+        # Components are all equal there; min(m, n) independent pairs in order bound the area as Clopper & Pearson do.
+        half = 1 - float(((1 - level) / 2) ** (1 / min(m, n)))
     return Estimate(value, max(0.0, value - half), min(1.0, value + half), len(x), k, level)
 
 

@@ -280,9 +280,9 @@ def _correlated(rows: Rows) -> list[tuple[float, float, float] | None]:
 
 
 def _mean(name: str, parts: Sequence[tuple[float, float, float] | None], n: int) -> Figure:
-    """The mean of parts, with an interval where it is one part; None where a part is."""
+    """The mean of parts, with an interval where it is one part; None where a part is. By chance it is 0."""
     if not parts or any(one is None for one in parts):
-        return Figure(name, None, None, n)
+        return Figure(name, None, None, n, 0.0)
     values = [one[0] for one in parts if one is not None]
     alone = parts[0] if len(parts) == 1 and not name.startswith("mean ") else None
-    return Figure(name, float(np.mean(values)), None if alone is None else (alone[1], alone[2]), n)
+    return Figure(name, float(np.mean(values)), None if alone is None else (alone[1], alone[2]), n, 0.0)
