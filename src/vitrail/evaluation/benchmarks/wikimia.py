@@ -166,7 +166,7 @@ def membership_figures(rows: Rows, labels: Sequence[int] | None = None) -> list[
 def bag_of_words(texts: Sequence[str], labels: Sequence[int], clusters: Sequence[Any]) -> Figure:
     """The area under the curve of a naive Bayes over words, each text judged by the others (leave one cluster out).
 
-    Of few texts it lies below one half where nothing differs: a text that is left out leaves its class poorer. Far above
+    Of few texts it lies below one half where nothing differs: what is left out leaves its class poorer. Far above
     one half, the classes differ in what they are about, and a membership score may measure that alone.
     """
     import numpy as np
