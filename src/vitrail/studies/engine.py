@@ -211,6 +211,7 @@ class Comparison(Running):
         arms = {design.control.name: control, **methods, **context}
         return {
             **self._told(arms, (design.control,), {}),
+            **({} if design.figure is None else {"unit": design.figure.name}),
             "contrasts": [self._contrast(name, tuned, control, cells) for name, cells in methods.items()],
             "tuning": {name: one.as_json() for name, one in tuned.items()},
             "seeds": dict(planned),
