@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,8 @@ ABSENT = "-1"
 _GROUP = re.compile(r"-?\d+, -?\d+, -?\d+")
 
 
-class Needle(NamedTuple):
+@dataclass(frozen=True)
+class Needle:
     """Of one answer: whether it tells that the needle is there or not, the image, all of it; ``shares`` over several
     needles: of images and of places that are right one by one.
     """
