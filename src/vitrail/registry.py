@@ -345,3 +345,48 @@ _built_in(
     offline_quality="OfflineQuality what distorts this picture?",
     offline_assessment="OfflineAssessment scores against known distortion",
 )
+_built_in(
+    "operation",
+    "curation.operations.extract",
+    extract="Extract HTML into texts and pictures in their places",
+)
+_built_in(
+    "operation",
+    "curation.operations.document_rules",
+    document_length="DocumentLength short documents go",
+    adult_content="AdultContent documents with words for adults go",
+    toxic_words="ToxicWords documents with several toxic words of their language go",
+)
+_built_in(
+    "operation",
+    "curation.operations.text_rules",
+    text_rules="TextRules texts that are no prose go, the others are cleaned",
+)
+_built_in(
+    "operation",
+    "curation.operations.language",
+    language="Language the language of a document, by the vote of its texts",
+)
+_built_in(
+    "operation",
+    "curation.operations.personal_data",
+    personal_data="PersonalData addresses and numbers of people replaced by placeholders",
+)
+_built_in(
+    "operation",
+    "curation.operations.duplicates",
+    repeated_texts="RepeatedTexts texts that came before in their document go",
+    exact_duplicates="ExactDuplicates documents equal to an earlier one go",
+    near_duplicates="NearDuplicates documents alike to an earlier one go, by MinHash",
+)
+_built_in(
+    "operation",
+    "curation.operations.images",
+    image_rules="ImageRules pictures too small, too long, or of a site's furniture go",
+    repeated_images="RepeatedImages pictures that are there too often go, by address and perceptual hash",
+)
+_built_in(
+    "operation",
+    "curation.operations.relevance",
+    relevance="RankRelevance texts and pictures that belong together, by rank against negatives",
+)

@@ -62,6 +62,8 @@ _LISTED = {
     "vqa": ("vqa:QuestionAnswer", "question and answer, with options or columns A, B, C"),
     "caption": ("captions:Caption", "a picture and its text"),
     "translation": ("translation:Translation", "a text in several languages, as datasets has it"),
+    "interleaved": ("interleaved:Interleaved", "two lists, of texts and of pictures: OBELICS, WebMath"),
+    "moscar": ("interleaved:ReadingOrder", "mOSCAR: texts and images by index, and their order"),
     "text": ("plain_text:PlainText", "a text alone, to pretrain on"),
 }
 for _name, (_target, _summary) in _LISTED.items():

@@ -31,6 +31,8 @@ _ORDER: dict[str, tuple[str, ...]] = {
 def subject(row: Row) -> str | None:
     """The column that a row is about, ``"kind"`` for vitrail's own documents, groups and episodes, or None."""
     kind = row.get("kind")
+    if isinstance(row.get("text"), list) and "metadata" in row:
+        return "node_order"  # mOSCAR's record: nodes, and their order
     if isinstance(kind, str) and kind in RECORD_KINDS:
         return "kind"
     found = next(
