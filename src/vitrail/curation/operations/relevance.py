@@ -230,7 +230,7 @@ class RankRelevance(CorpusOperation):
         drawn = np.concatenate([one[windows(len(one), len(images), n, random)] for one in near])
         image_ok = in_top(scores, np.einsum("pnd,pd->pn", pool.text_matrix[drawn], images[columns]), k)
         shape = (len(texts), len(images))
-        return text_ok.reshape(shape).any(axis=1), image_ok.reshape(shape).any(axis=0)
+        return np.any(text_ok.reshape(shape), axis=1), np.any(image_ok.reshape(shape), axis=0)
 
     def apply(self, document: Document, decision: Any) -> Outcome:
         """The document with its valid texts and pictures."""
