@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from vitrail.cli.chat_lines import COMMANDS, Command, Say, parse, picture_argument
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
-from vitrail.cli.parsing import add_json, add_threads, natural, not_negative, positive
+from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, natural, not_negative, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +29,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=natural, default=0, help="draws the words when the temperature is above 0"
     )
+    add_methods(parser)
     add_threads(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk."""
+    with ExitStack() as stack:
+        return _talk(args, stack)
+
+
+def _talk(args: argparse.Namespace, stack: ExitStack) -> int:
     pictures = [picture_argument(path) for path in args.image]
-    chatting = Chatting(_conversation(args), pictures)
+    chatting = Chatting(_conversation(args, stack), pictures)
     if args.question is not None:
         answer = "".join(chatting.answer(args.question, echo=not args.json))
         if args.json:
@@ -50,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     return chatting.loop(sys.stdin, terminal=False)
 
 
-def _conversation(args: argparse.Namespace) -> Any:
+def _conversation(args: argparse.Namespace, stack: ExitStack) -> Any:
     from vitrail.inference.conversation import Conversation
     from vitrail.inference.generation import GenerationSettings
+    from vitrail.inference.methods import using
     from vitrail.models.loading import load
     from vitrail.recipes.assembly import place
 
@@ -65,6 +73,7 @@ def _conversation(args: argparse.Namespace) -> Any:
         raise ValueError(
             f"{args.model} is {bundle.family.about}, which writes no text; name a language model or a multimodal one"
         )
+    bundle = stack.enter_context(using(bundle, methods_of(args)))
     if args.load is not None:
         return Conversation.load(args.load, bundle, settings=settings, overflow="drop_oldest")
     return Conversation(bundle, settings=settings, system=args.system, overflow="drop_oldest")

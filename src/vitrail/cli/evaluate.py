@@ -9,7 +9,7 @@ from typing import Any
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
 from vitrail.cli.own_data import run_name
-from vitrail.cli.parsing import add_json, add_threads, positive
+from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, positive
 
 DEFAULTS = {"instruction": "plain", "inferencer": "likelihood", "metric": None}
 
@@ -37,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", help="how questions are put (default plain)")
     parser.add_argument("--inferencer", help="likelihood (default) or generate")
     parser.add_argument("--metric", help="default: accuracy for likelihood, match for generate")
+    add_methods(parser)
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="default 16")
     parser.add_argument("--quiet", action="store_true", help="print errors and scores alone")
     parser.add_argument(
@@ -98,6 +99,8 @@ def _desiderata(args: argparse.Namespace) -> int:
     from vitrail.cli.evaluate_benchmark import task_of
     from vitrail.cli.evaluate_desiderata import on_desiderata, print_desiderata
 
+    if args.method:
+        raise ValueError("--method does not go with --desiderata; leave one out")
     if args.benchmark is not None:
         task = task_of(args)
         source = task.part("scenario").source()
@@ -140,7 +143,7 @@ def _again(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
     if not (Path(args.model) / "recipe.yaml").is_file():
         raise ValueError(f"{args.model} is no run, so it has no questions of its own; give --data FILE")
-    for option in ("out", "name", "metric", "no_blind", "also", "instruction", "inferencer"):
+    for option in ("out", "name", "metric", "method", "no_blind", "also", "instruction", "inferencer"):
         if getattr(args, option):
             name = option.replace("_", "-")
             raise ValueError(f"--{name} goes with --data; a run's own evaluations are set in its recipe")
@@ -182,7 +185,7 @@ def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict
 
     for name in args.also:
         transform(name)
-    folder, found = answers_folder(args), {}
+    folder, found, methods = answers_folder(args), {}, methods_of(args)
     bundle = model_of(args)
     for condition in (*(("trained",) if args.no_blind else ("trained", "blind")), *args.also):
         progress.note(f"{task.name}, {condition}: {len(source):,} questions")
@@ -198,6 +201,7 @@ def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict
             source=source,
             progress=now_and_then(tell),
             batch_size=args.batch_size,
+            methods=methods,
         )
         found[condition] = score(path).as_json()
     progress.note(f"answers: {Path(folder) / task.name}")

@@ -53,6 +53,30 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
+def add_methods(parser: argparse.ArgumentParser) -> None:
+    """``--method``."""
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME[:FIELD=VALUE,…]",
+        help="a method of inference, such as vicrop or vicrop:map=gradient (repeatable)",
+    )
+
+
+def methods_of(args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """The methods named on the command line with their settings, checked. ValueError for a wrong one."""
+    if not args.method:
+        return []
+    from vitrail.inference.methods import parse
+    from vitrail.settings.component import filled, require_known
+
+    named = [parse(text) for text in args.method]
+    for name, _ in named:
+        require_known("inference", name)
+    return [(name, filled("inference", name, settings)) for name, settings in named]
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads``."""
     parser.add_argument(

@@ -14,7 +14,7 @@ from typing import Any
 from vitrail.storage.log import JsonlLog, read_log
 
 VERSION = 1
-FINGERPRINTS = ("scenario", "prompt", "inferencer", "metric", "processor", "model", "transform")
+FINGERPRINTS = ("scenario", "prompt", "inferencer", "metric", "processor", "model", "transform", "methods")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def open_answers(path: Path, header: dict[str, Any]) -> JsonlLog:
         return log
     there = read_answers(path).header
     changed = [
-        name for name in FINGERPRINTS if there["fingerprints"].get(name) != header["fingerprints"][name]
+        name for name in FINGERPRINTS if there["fingerprints"].get(name) != header["fingerprints"].get(name)
     ]
     if there["rows"] != header["rows"] and not changed:
         changed = ["scenario"]

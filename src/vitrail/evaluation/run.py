@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
 from vitrail.evaluation.transforms import transform as named_transform
 from vitrail.evaluation.transforms import transform_of
+from vitrail.inference.methods import TRACE, using
 from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run_task(
     progress: Progress | None = None,
     batch_size: int = 16,
     model_fingerprint: str | None = None,
+    methods: Sequence[tuple[str, dict[str, Any]]] = (),
 ) -> Path:
     """Ask a model every question of a task; returns the answers' file, ``<folder>/<task>/<condition>.jsonl``.
 
@@ -55,6 +57,7 @@ def run_task(
         progress: is told how far it is.
         batch_size: questions in a forward; it does not change the answers.
         model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
+        methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
 
     Killed and started again it goes on: what was answered is not asked again. A question that cannot be asked
     is set aside with its reason. ValueError if the file there was made under other settings, or by another
@@ -68,9 +71,14 @@ def run_task(
     named_transform(chosen)
     source = source if source is not None else task.part("scenario").source()
     path = Path(folder) / task.name / f"{condition}.jsonl"
-    run = _Run(task, bundle, source, chosen, batch_size)
-    with open_answers(path, run.header(condition, model_fingerprint)) as log:
-        run.go(log, progress)
+    with using(bundle, methods) as answering:
+        run = _Run(task, answering, source, chosen, batch_size)
+        header = run.header(condition, model_fingerprint)
+        if methods:
+            header["methods"] = [{"name": name, **settings} for name, settings in methods]
+            header["fingerprints"]["methods"] = key(json.dumps(header["methods"], sort_keys=True))
+        with open_answers(path, header) as log:
+            run.go(log, progress)
     return path
 
 
@@ -157,8 +165,10 @@ class _Run:
             self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
         )
         seconds = round((time.perf_counter() - begun) / max(1, len(ready)), 4)
-        for (item, _), answer in zip(ready, answers, strict=True):
-            entries[item.row] = self._entry(item, answer, seconds)
+        for (item, asked), answer in zip(ready, answers, strict=True):
+            traces = getattr(getattr(asked, "prompt", None), "meta", {}).get(TRACE)
+            told = {**answer, TRACE: traces} if traces else answer
+            entries[item.row] = self._entry(item, told, seconds)
         return [entries[row] for row in rows]
 
     def _about(self, row: int) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class Inferencer(Component):
     seam = "inferencer"
 
 
+class InferenceMethod(Component):
+    """What is done differently when the model answers; its weights stay."""
+
+    seam = "inference"
+
+
 class Metric(Component):
     """How answers become a score."""
 

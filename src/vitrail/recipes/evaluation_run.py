@@ -126,6 +126,7 @@ def _ask(
         source=source,
         progress=now_and_then(lambda done, total: progress.note(f"{what}: {done:,} of {total:,}")),
         batch_size=evaluation.batch_size,
+        methods=[(one.name, one.settings) for one in evaluation.methods],
     )
 
 

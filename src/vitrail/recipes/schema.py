@@ -13,7 +13,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from vitrail.loops.parts import Loop
 from vitrail.recipes import continuing, looping, mixing, subsets
 from vitrail.recipes.benchmark_data import Benchmark
-from vitrail.recipes.components import Connector, Inferencer, Instruction, Metric, MixtureRule, Surgery, Tower
+from vitrail.recipes.components import (
+    Connector,
+    InferenceMethod,
+    Inferencer,
+    Instruction,
+    Metric,
+    MixtureRule,
+    Surgery,
+    Tower,
+)
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
@@ -330,7 +339,7 @@ class Evaluation(Frozen):
 
     ``trained`` is the trained model; ``blind`` the same model with every picture grey; ``untrained`` the
     model before its first stage. By default all that there are: a recipe without stages has no untrained one, and
-    texts about scenes, translations and facts no blind one.
+    texts about scenes, translations and facts no blind one. ``methods`` of inference are used in all of them.
     """
 
     name: Name
@@ -338,12 +347,17 @@ class Evaluation(Frozen):
     instruction: Instruction = Field(default="plain", validate_default=True)
     inferencer: Inferencer = Field(default="likelihood", validate_default=True)
     metric: Metric = Field(default="accuracy", validate_default=True)
+    methods: tuple[InferenceMethod, ...] = ()
     conditions: tuple[Condition, ...] | None = Field(default=None, min_length=1)
     batch_size: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
     def _goes_together(self) -> Evaluation:
         self.task()
+        if self.methods:
+            from vitrail.inference.methods import build, require_combinable
+
+            require_combinable([(one.name, build(one.name, one.settings)) for one in self.methods])
         return self
 
     def task(self) -> Any:

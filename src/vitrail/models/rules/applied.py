@@ -256,7 +256,7 @@ def _origin(own: Any, begin: int, cache: Any) -> int:
 def _leave_decoder(decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
     """No layer may have missed the rule."""
     run: Pass | None = kwargs.get(KEYWORD)
-    if run is None or not (run.call.shapes_mask or run.wanted or run.call.rule.silent):
+    if run is None or not (run.call.shapes_mask or run.wanted or run.text_wanted or run.call.rule.silent):
         return
     missed = sorted(set(range(run.call.target.num_layers)) - run.saw)
     if missed:

@@ -179,6 +179,8 @@ class Pass:
         self.layout = call.layout(batch, end, device)
         self.scores: dict[int, Tensor] = {}
         self.wanted = {one for drop in call.rule.drops for one in drop.scores_of} if not begin else set()
+        self.text_scores: dict[int, Tensor] = {}
+        self.text_wanted = {one for drop in call.rule.drops for one in drop.text_scores_of} if not begin else set()
         self.kept: dict[int, Int[Tensor, "batch kept"]] = {}
         self.saw: set[int] = set()
         self._asking: dict[tuple[Silent, int], Rows | None] = {}
@@ -211,6 +213,25 @@ class Pass:
             return torch.full((self.batch,), kept.shape[1] - 1, device=device)
         present = self.layout.present[:, : self.end]
         return (present * torch.arange(self.end, device=device)).argmax(-1)
+
+
+    def text_rows(self, layer: int) -> Bool[Tensor, "batch queries"]:
+        """Which queries at a layer are words behind the row's last visual token.
+
+        ValueError for a row with visual tokens and no word behind them.
+        """
+        layout = self.layout
+        place = torch.arange(layout.shape[1], device=layout.segment.device)
+        last = torch.where(layout.visual, place, -1).amax(-1, keepdim=True)
+        asks = (layout.present & ~layout.visual & (place > last))[:, : self.end]
+        lacking = ((last[:, 0] >= 0) & ~asks.any(-1)).nonzero()
+        if len(lacking):
+            raise ValueError(
+                f"{self.call.rule.name} ranks visual tokens by the words behind them, but row {int(lacking[0])} ends "
+                "with a picture; put the question behind it"
+            )
+        kept = self.alive(layer)
+        return asks if kept is None else asks.gather(1, kept.clamp(min=0)) & (kept >= 0)
 
 
 def here() -> tuple[Call, ...]:

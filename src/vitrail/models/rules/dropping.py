@@ -121,6 +121,7 @@ def _chosen(run: Pass, drop: Drop, hidden: Tensor, before: Tensor | None) -> Boo
             alive=there[:, :tokens],
             hidden=states[:, :tokens],
             scores={layer: value[..., at] for layer, value in run.scores.items()},
+            text_scores={layer: value[..., at] for layer, value in run.text_scores.items()},
         )
         keep = drop.keep(seen)
         _check(call, drop, seen, keep)

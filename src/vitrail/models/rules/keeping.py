@@ -16,17 +16,19 @@ def drop_at(
     keep: Callable[[Seen], Bool[Tensor, "batch tokens"]],
     *,
     scores_of: tuple[int, ...] = (),
+    text_scores_of: tuple[int, ...] = (),
     name: str | None = None,
 ) -> Rule:
     """A rule of your own: at the entrance of ``layer`` tokens leave for which ``keep(seen)`` is False.
 
     Only tokens that ``layout.droppable`` allows may leave; rows may keep unequally many. ``scores_of`` names layers
-    below ``layer`` whose attention from the row's last token ``keep`` wants to look at (``seen.scores[layer]``).
+    below ``layer`` whose attention from the row's last token ``keep`` wants to look at (``seen.scores[layer]``);
+    ``text_scores_of`` those whose attention from the words behind the pictures it wants (``seen.text_scores``).
     """
     named = name or f"drop_at({layer})"
     if layer < 0:
         raise ValueError(f"{named}: layers are numbered from 0")
-    return Rule(named, drops=(Drop(named, layer, keep, scores_of),))
+    return Rule(named, drops=(Drop(named, layer, keep, scores_of, text_scores_of),))
 
 
 def keep_given(layer: int, keep: Bool[Tensor, "batch tokens"]) -> Rule:

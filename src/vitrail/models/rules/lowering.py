@@ -28,6 +28,7 @@ from transformers.modeling_utils import AttentionInterface
 from vitrail.models.rules import asking
 from vitrail.models.rules.call import Call, Pass, call_of, here
 from vitrail.models.rules.rule import KEYWORD, Leaf, Pairs, evaluate, leaves
+from vitrail.models.rules.watching import WATCH
 
 NAMES = {"sdpa": "vitrail_sdpa", "eager": "vitrail_eager", "flex_attention": "vitrail_flex"}
 """The stock way to attend → ours."""
@@ -146,19 +147,29 @@ def _attention(stock: Callable[..., Any]) -> Callable[..., Any]:
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
         run: Pass | None = kwargs.pop(KEYWORD, None)
+        watch = WATCH.get()
         if run is None:
             if any(call.is_made(attention_mask) for call in here()):
                 raise ValueError(
                     f"{type(module).__name__}: a model without a rule got a mask made under one. Two models share one "
                     "configuration object; build each from a copy of it"
                 )
-            return stock(module, query, key, value, attention_mask, **kwargs)
+            found = None if watch is None else watch(module, query, key, value, attention_mask, kwargs)
+            return stock(module, query, key, value, attention_mask, **kwargs) if found is None else found
         layer: int = module.layer_idx  # type: ignore[assignment]
         run.saw.add(layer)
         mask = _of_layer(run.call, attention_mask, layer)
         if layer in run.wanted:
             run.scores[layer] = _last_scores(run, layer, query, key, mask, kwargs)
+        if layer in run.text_wanted:
+            run.text_scores[layer] = _text_scores(run, layer, query, key, mask, kwargs)
         rows = run.asking(layer)
+        if watch is not None:
+            found = watch(module, query, key, value, mask, kwargs)
+            if found is not None:
+                if rows is not None:
+                    raise ValueError(f"{run.call.rule.name} silences tokens, so this layer's attention cannot be replaced")
+                return found
         if rows is not None:
             attending = functools.partial(stock, module)
             return asking.attend(attending, rows, query, key, value, mask, **kwargs)
@@ -178,18 +189,46 @@ def _of_layer(call: Call, mask: Any, layer: int) -> Any:
 @torch.no_grad()
 def _last_scores(run: Pass, layer: int, query: Tensor, key: Tensor, mask: Any, kwargs: Any) -> Tensor:
     """How much each row's last token attends to each token: ``(batch, heads, tokens)``, sums to 1."""
-    batch, heads, _, dim = query.shape
-    last = run.last(layer, query.device)
-    asking = query[torch.arange(batch, device=query.device), :, last].float()
+    last = run.last(layer, query.device)[:, None]
+    return _in_place(run, layer, attention_shares(query, key, mask, last, kwargs)[:, :, 0])
+
+
+@torch.no_grad()
+def _text_scores(run: Pass, layer: int, query: Tensor, key: Tensor, mask: Any, kwargs: Any) -> Tensor:
+    """How much each row's words behind its last visual token attend to each token, on average."""
+    asks = run.text_rows(layer)
+    counts = asks.sum(-1)
+    most = max(int(counts.max()), 1)
+    places = torch.arange(asks.shape[1], device=asks.device)
+    rows = torch.where(asks, places, -1).sort(-1).values[:, asks.shape[1] - most :]
+    shares = attention_shares(query, key, mask, rows.clamp(min=0), kwargs)
+    shares = torch.where((rows >= 0)[:, None, :, None], shares, 0.0)
+    return _in_place(run, layer, shares.sum(2) / counts.clamp(min=1)[:, None, None])
+
+
+def attention_shares(query: Tensor, key: Tensor, mask: Any, rows: Tensor, kwargs: Any) -> Tensor:
+    """Softmax attention of some queries, ``(batch, heads, rows, keys)``, from what an attention function is given.
+
+    ``rows`` ``(batch, rows)`` are the places of the queries. Computed in float32; a mask of None is causal.
+    """
+    batch, heads, queries, dim = query.shape
+    each = torch.arange(batch, device=query.device)[:, None]
+    asking = query.transpose(1, 2)[each, rows].transpose(1, 2).float()
     keys = key.float().repeat_interleave(heads // key.shape[1], dim=1)
-    scores = torch.einsum("bhd,bhkd->bhk", asking, keys) * (kwargs.get("scaling") or dim**-0.5)
+    scores = asking @ keys.transpose(-1, -2) * (kwargs.get("scaling") or dim**-0.5)
     if kwargs.get("softcap"):
         scores = torch.tanh(scores / kwargs["softcap"]) * kwargs["softcap"]
+    count = scores.shape[-1]
     if isinstance(mask, Tensor):
-        row = mask.expand(batch, -1, -1, -1)[torch.arange(batch, device=query.device), :, last]
-        row = row[..., : scores.shape[-1]]
-        scores = scores.masked_fill(~row, -torch.inf) if row.dtype == torch.bool else scores + row
-    shares = scores.softmax(-1)
+        own = mask.expand(batch, -1, -1, -1).transpose(1, 2)[each, rows].transpose(1, 2)[..., :count]
+    else:
+        own = (rows[..., None] + count - queries >= torch.arange(count, device=query.device))[:, None]
+    scores = scores.masked_fill(~own, -torch.inf) if own.dtype == torch.bool else scores + own
+    return scores.softmax(-1)
+
+
+def _in_place(run: Pass, layer: int, shares: Tensor) -> Tensor:
+    """``(batch, heads, keys)`` of a layer at the places of all tokens, zero where one has left."""
     kept = run.alive(layer)
     if kept is None:
         return shares[..., : run.end]

@@ -16,7 +16,7 @@ rule does not hold (``rule.on(layers)``) it says nothing: what it is combined wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Float
@@ -128,25 +128,29 @@ class Seen:
 
     ``layout`` and ``alive`` (which tokens are still there) are ``(batch, tokens)``; ``hidden`` is the state of every
     token, zero where it is not there. ``scores`` holds, for each layer that was asked for, how much the row's last
-    token attended to each token, ``(batch, heads, tokens)``.
+    token attended to each token, ``(batch, heads, tokens)``; ``text_scores`` the same on average over the words behind
+    the row's last visual token.
     """
 
     layout: Layout
     alive: Bool[Tensor, "batch tokens"]
     hidden: Float[Tensor, "batch tokens dim"]
     scores: Mapping[int, Float[Tensor, "batch heads tokens"]]
+    text_scores: Mapping[int, Float[Tensor, "batch heads tokens"]] = field(default_factory=dict)
 
 
 class Drop(NamedTuple):
     """At the entrance of ``layer`` tokens leave: ``keep(seen)`` → bool ``(batch, tokens)``, those that stay.
 
-    ``scores_of`` names the layers, below ``layer``, whose attention ``keep`` looks at.
+    ``scores_of`` names the layers, below ``layer``, whose attention from the row's last token ``keep`` looks at;
+    ``text_scores_of`` those whose attention from the words behind the pictures it looks at.
     """
 
     name: str
     layer: int
     keep: Callable[[Seen], Tensor]
     scores_of: tuple[int, ...] = ()
+    text_scores_of: tuple[int, ...] = ()
 
 
 class Hold(NamedTuple):
@@ -334,7 +338,8 @@ def _joined_drop(operation: str, one: Drop, other: Drop) -> Drop:
         return a & b if operation == "&" else a | b
 
     name = f"({one.name} {operation} {other.name})"
-    return Drop(name, one.layer, keep, _union(one.scores_of, other.scores_of))
+    text = _union(one.text_scores_of, other.text_scores_of)
+    return Drop(name, one.layer, keep, _union(one.scores_of, other.scores_of), text)
 
 
 def _either_holds(one: Hold, other: Hold) -> Callable[[Layout, int], Tensor]:

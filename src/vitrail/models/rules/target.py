@@ -86,7 +86,7 @@ class Target:
                 f"{rule.name} names layer {beyond[-1]}, but {self.name} has the layers 0 to {self.num_layers - 1}"
             )
         for drop in rule.drops:
-            self._check_drop(drop.name, drop.layer, drop.scores_of)
+            self._check_drop(drop.name, drop.layer, (*drop.scores_of, *drop.text_scores_of))
         for hold in rule.held:
             cut = sorted(layer for layer in self.windowed if hold.holds(layer))
             if cut:

@@ -1,0 +1,169 @@
+"""The seam *inference*: what is done differently when a ready model answers, and nothing about its weights.
+
+A method rewrites the prompt (:meth:`InferenceMethod.rewrite`), or lets a rule hold in the decoder
+(:meth:`InferenceMethod.rule`). :func:`using` gives a bundle that answers so, to whatever asks it: generation, streams,
+likelihoods, conversations. Methods combine if they change different things; what a prompt method reads off the model it
+reads off the model without the others' rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vitrail import registry
+from vitrail.data.records import Chat, Document
+from vitrail.models.encoding import ChatEncoder, Encoded
+from vitrail.settings.component import config_class, filled
+
+if TYPE_CHECKING:
+    from vitrail.models.bundle import Bundle
+    from vitrail.models.rules.rule import Rule
+
+TRACE = "methods"
+"""Under this name in an encoded prompt's ``meta``: what each method did to it."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A prompt as a method puts it, and what it did, as plain values for logs."""
+
+    chat: Chat
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+
+class InferenceMethod:
+    """What methods have in common. ``changes`` says what of an answer's making is theirs: two cannot share it."""
+
+    changes: ClassVar[str]
+
+    def rewrite(self, bundle: Bundle, chat: Chat, root: Path | None) -> Rewritten:
+        """The chat that is asked instead. ``bundle`` answers without any method."""
+        return Rewritten(chat)
+
+    def rule(self, bundle: Bundle) -> Rule | None:
+        """What holds in the decoder while it answers. ValueError if it cannot hold in this model."""
+        return None
+
+
+def build(name: str, settings: Mapping[str, Any] | None = None) -> InferenceMethod:
+    """A registered method. ValueError for an unknown name or setting."""
+    registry.reference("inference", name)
+    values = filled("inference", name, dict(settings or {}))
+    config = config_class("inference", name)
+    component = registry.get("inference", name)
+    return component() if config is None else component(config.model_validate(values))
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """``name`` or ``name:field=value,field=value`` (values as in YAML) → name and settings. ValueError if malformed."""
+    import yaml
+
+    name, _, rest = text.partition(":")
+    settings: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        field_name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"--method {text}: {part!r} is no field=value; write {name}:field=value,field=value")
+        settings[field_name.strip()] = yaml.safe_load(value)
+    return name, settings
+
+
+def require_combinable(methods: Sequence[tuple[str, InferenceMethod]]) -> None:
+    """ValueError if one is there twice, or two change the same thing: which, and what."""
+    taken: dict[str, str] = {}
+    for name, method in methods:
+        other = taken.setdefault(method.changes, name)
+        if other == name and [one for one, _ in methods].count(name) > 1:
+            raise ValueError(f"{name} is named twice among the methods; once is enough")
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} both choose {method.changes}, so they cannot be used together; leave one out"
+            )
+
+
+@contextmanager
+def using(
+    bundle: Bundle, methods: Sequence[tuple[str, Mapping[str, Any] | InferenceMethod]]
+) -> Iterator[Bundle]:
+    """A bundle that answers with ``methods``, in their order; the given one is as before afterwards.
+
+    Each is a name with its settings, or with the built method. Inside, the model itself is under their rules, whoever
+    asks it. ValueError for methods that do not go together, or not with this model.
+    """
+    if not methods:
+        yield bundle
+        return
+    named = [(name, one if isinstance(one, InferenceMethod) else build(name, one)) for name, one in methods]
+    require_combinable(named)
+    built = dict(named)
+    if bundle.family.kind in ("encoder", "dual encoder"):
+        raise ValueError(
+            f"{next(iter(built))} is for models that answer, and {bundle.name} is {bundle.family.about}"
+        )
+    rules = {name: rule for name, one in built.items() if (rule := one.rule(bundle)) is not None}
+    encoder = _RewritingEncoder(bundle, built, rules)
+    with _standing(bundle.model, rules):
+        yield dataclasses.replace(bundle, encoder=encoder)
+
+
+@contextmanager
+def _standing(model: Any, rules: Mapping[str, Rule]) -> Iterator[None]:
+    from vitrail.models.rules.standing import stand, withdraw
+
+    with ExitStack() as stack:
+        for name, rule in rules.items():
+            stand(model, name, rule)
+            stack.callback(withdraw, model, name)
+        yield
+
+
+@contextmanager
+def _aside(model: Any, rules: Mapping[str, Rule]) -> Iterator[None]:
+    """The methods' rules do not hold inside."""
+    from vitrail.models.rules.standing import stand, withdraw
+
+    for name in rules:
+        withdraw(model, name)
+    try:
+        yield
+    finally:
+        for name, rule in rules.items():
+            stand(model, name, rule)
+
+
+class _RewritingEncoder(ChatEncoder):
+    """The encoder of a bundle; a chat that is to be answered is rewritten first."""
+
+    def __init__(
+        self, bundle: Bundle, methods: Mapping[str, InferenceMethod], rules: Mapping[str, Rule]
+    ) -> None:
+        self.__dict__.update(vars(bundle.encoder))
+        self._bundle, self._methods, self._rules = bundle, methods, rules
+
+    def encode(
+        self,
+        chat: Chat | Document,
+        *,
+        add_generation_prompt: bool = False,
+        root: Path | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Encoded:
+        """As :meth:`ChatEncoder.encode`; what was done stands in the result's ``meta``."""
+        plain = self._bundle.encoder
+        if isinstance(chat, Document) or not add_generation_prompt:
+            return plain.encode(chat, add_generation_prompt=add_generation_prompt, root=root, sizes=sizes)
+        traces = {}
+        with _aside(self._bundle.model, self._rules):
+            for name, method in self._methods.items():
+                done = method.rewrite(self._bundle, chat, root)
+                sizes = sizes if done.chat is chat else None
+                chat = done.chat
+                if done.trace:
+                    traces[name] = dict(done.trace)
+        encoded = plain.encode(chat, add_generation_prompt=True, root=root, sizes=sizes)
+        return dataclasses.replace(encoded, meta={**encoded.meta, TRACE: traces}) if traces else encoded
