@@ -67,7 +67,7 @@ def test_a_hot_cell_is_in_the_box_and_the_side_is_as_asked(cell):
     left, top, right, bottom = select_crop(values, (500, 400), 100)
     row, col = cell
     assert left <= col * 50 and right >= (col + 1) * 50 and top <= row * 50 and bottom >= (row + 1) * 50
-    assert 0 <= left and 0 <= top and right <= 500 and bottom <= 400
+    assert left >= 0 and top >= 0 and right <= 500 and bottom <= 400
     sides = {int(100 * ratio) // 2 * 2 for ratio in RATIOS}
     assert right - left == bottom - top and right - left in sides
 
@@ -123,8 +123,6 @@ def test_the_attention_ratio():
         attention_ratio(np.zeros((4, 4)), (0, 0, 10, 10), (40, 40))
 
 
-@pytest.mark.parametrize(
-    ("side", "group"), [(6, "small"), (7.08, "medium"), (22, "medium"), (23, "large")]
-)
+@pytest.mark.parametrize(("side", "group"), [(6, "small"), (7.08, "medium"), (22, "medium"), (23, "large")])
 def test_groups_of_sizes(side, group):
     assert size_group((0, 0, side, side), (100, 100)) == group

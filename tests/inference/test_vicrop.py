@@ -17,7 +17,7 @@ from vitrail.inference import importance
 from vitrail.inference.generation import GenerationSettings, generate
 from vitrail.inference.inputs import model_inputs
 from vitrail.inference.methods import TRACE, build, parse, using
-from vitrail.inference.vicrop import View, ViCrop, as_part, look_again, with_question
+from vitrail.inference.vicrop import ViCrop, View, as_part, look_again, with_question
 from vitrail.models.capture import attention_in_graph, attention_rows
 from vitrail.models.loading import load
 
@@ -26,7 +26,8 @@ SIZE = (40, 48)
 
 def asked(text="what is it", seed=3, size=SIZE, **fields):
     return Chat(
-        messages=[{"role": "user", "content": [picture(seed, size), {"type": "text", "text": text}]}], **fields
+        messages=[{"role": "user", "content": [picture(seed, size), {"type": "text", "text": text}]}],
+        **fields,
     )
 
 
@@ -199,7 +200,10 @@ def test_permuted_tokens_permute_the_map(bundle):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda one, view: importance.answer_to_image_attention(one.model, view.inputs, view.span, 7), "layers 0 to 2"),
+        (
+            lambda one, view: importance.answer_to_image_attention(one.model, view.inputs, view.span, 7),
+            "layers 0 to 2",
+        ),
         (lambda one, view: importance.ImageSpan(view.span.places, 3, 4), "no grid of 3 × 4"),
         (lambda one, view: importance.ImageSpan(view.span.places[:0], 0, 0), "no token of the picture"),
     ],
@@ -238,7 +242,9 @@ def test_a_planted_model_sees_its_target_larger(bundle, monkeypatch):
 
     monkeypatch.setattr(importance, "gradient_attention", red)
     question = Chat(
-        messages=[{"role": "user", "content": [as_part(PILImage.fromarray(pixels)), {"type": "text", "text": "?"}]}]
+        messages=[
+            {"role": "user", "content": [as_part(PILImage.fromarray(pixels)), {"type": "text", "text": "?"}]}
+        ]
     )
     with using(one, [("vicrop", {"map": "gradient", "base": 32})]) as looking:
         images = looking.encoder.encode(question, add_generation_prompt=True).images
@@ -293,7 +299,10 @@ def test_pictures_are_found_below_their_root_and_answers_come_together(bundle, t
     (tmp_path / "a.png").write_bytes(asked().images[0].bytes)
     question = Chat(
         messages=[
-            {"role": "user", "content": [{"type": "image", "path": "a.png"}, {"type": "text", "text": "what is it"}]}
+            {
+                "role": "user",
+                "content": [{"type": "image", "path": "a.png"}, {"type": "text", "text": "what is it"}],
+            }
         ]
     )
     config = ViCrop.Config(base=16)
@@ -314,12 +323,15 @@ def test_a_frozen_towers_model_gives_no_pixels(nano):
 
 
 def test_settings_are_read_and_wrong_ones_refused():
-    assert parse("vicrop:map=gradient,layer=3,tile=1024") == ("vicrop", {"map": "gradient", "layer": 3, "tile": 1024})
+    assert parse("vicrop:map=gradient,layer=3,tile=1024") == (
+        "vicrop",
+        {"map": "gradient", "layer": 3, "tile": 1024},
+    )
     assert build("vicrop", {"layer": "mean"}).config.layer == "mean"
     for settings, words in (({"mapp": "x"}, "mapp"), ({"base": 0}, "base"), ({"map": "best"}, "map")):
         with pytest.raises(ValueError, match=words):
             build("vicrop", settings)
-    with pytest.raises(ValueError, match="did you mean 'vicrop'"):
+    with pytest.raises(ValueError, match=r"did you mean 'vicrop'"):
         build("vicrp")
     with pytest.raises(ValueError, match="'gradient' is no field=value"):
         parse("vicrop:gradient")

@@ -30,7 +30,7 @@ def visual_importance(
     if not bool(asking.any(-1).all()):
         row = int((~asking.any(-1)).nonzero()[0])
         raise ValueError(f"row {row} has no words behind its picture, so nothing ranks its visual tokens")
-    paid = attention.mean(1) * asking[..., None]
+    paid = torch.where(asking[..., None], attention.mean(1), 0.0)
     found = paid.amax(1) if reduce == "max" else paid.sum(1) / asking.sum(-1, keepdim=True)
     return torch.where(visual, found, 0.0)
 

@@ -12,7 +12,15 @@ from typing import Any
 from vitrail.cli.chat_lines import COMMANDS, Command, Say, parse, picture_argument
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
-from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, natural, not_negative, positive
+from vitrail.cli.parsing import (
+    add_json,
+    add_methods,
+    add_threads,
+    methods_of,
+    natural,
+    not_negative,
+    positive,
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

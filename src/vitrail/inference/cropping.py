@@ -100,7 +100,7 @@ def tile_map(
 
 
 def attention_ratio(importance: Float[np.ndarray, "rows cols"], box: Sequence[float], size: Size) -> float:
-    """How much more importance lies in ``box`` than in a box of the same size elsewhere: above 1, the model looks there.
+    """How much more importance lies in ``box`` than in a box of its size elsewhere: above 1, the model looks there.
 
     The sum in the cells that the box touches, divided by the mean of the sums of all windows of as many cells.
     """
@@ -128,5 +128,7 @@ def _checked_map(importance: np.ndarray) -> np.ndarray:
     if importance.ndim != 2 or not importance.size:
         raise ValueError(f"the map has the shape {importance.shape}; give rows × cols, at least one cell")
     if not np.isfinite(importance).all():
-        raise ValueError("the map holds values that are not finite; the model's attention or gradient overflowed")
+        raise ValueError(
+            "the map holds values that are not finite; the model's attention or gradient overflowed"
+        )
     return importance

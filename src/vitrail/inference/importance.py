@@ -113,7 +113,9 @@ def gradient_attention(
     return np.mean(maps, axis=0)
 
 
-def pixel_gradient(model: nn.Module, inputs: Mapping[str, Any], frame: int = 0) -> Float[np.ndarray, "high wide"]:
+def pixel_gradient(
+    model: nn.Module, inputs: Mapping[str, Any], frame: int = 0
+) -> Float[np.ndarray, "high wide"]:
     """‖∂v/∂pixel‖₂ over the colours of one view (``frame``, among all of the prompt) as the model sees it.
 
     ValueError for a model that is not fed pixels.
@@ -121,7 +123,9 @@ def pixel_gradient(model: nn.Module, inputs: Mapping[str, Any], frame: int = 0) 
     _require_one(inputs)
     pixels = inputs.get("pixel_values")
     if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
-        raise ValueError("a gradient of pixels needs a model that is fed pixel_values; use relative or gradient")
+        raise ValueError(
+            "a gradient of pixels needs a model that is fed pixel_values; use relative or gradient"
+        )
     with _with_gradients(model):
         leaf = pixels.detach().clone().requires_grad_(True)
         value = _answer(model(**{**inputs, "pixel_values": leaf, **_last_logits(model)}))
@@ -137,7 +141,9 @@ def relative(asked: np.ndarray, general: np.ndarray) -> np.ndarray:
     if not (np.isfinite(asked).all() and np.isfinite(general).all()):
         raise ValueError("a map holds values that are not finite; load the model in float32 or bfloat16")
     if not (general > 0).any():
-        raise ValueError("the map of the general request is zero everywhere, so nothing can be relative to it")
+        raise ValueError(
+            "the map of the general request is zero everywhere, so nothing can be relative to it"
+        )
     least = general[general > 0].min()
     return np.where((asked == 0) & (general == 0), 1.0, asked / np.where(general > 0, general, least))
 
@@ -187,7 +193,9 @@ def _require_one(inputs: Mapping[str, Any]) -> None:
     mask = inputs.get("attention_mask")
     rows = len(inputs["input_ids"])
     if rows != 1 or (mask is not None and not bool(mask.bool().all())):
-        raise ValueError(f"maps are read for one prompt without padding; this batch has {rows} rows, or padding")
+        raise ValueError(
+            f"maps are read for one prompt without padding; this batch has {rows} rows, or padding"
+        )
 
 
 def _last_logits(model: nn.Module) -> dict[str, Any]:

@@ -72,7 +72,9 @@ class KeepSchedule:
     def require_depth(self, depth: int) -> None:
         """ValueError if the schedule is not for so many layers."""
         if len(self.rates) != depth:
-            raise ValueError(f"the schedule has {len(self.rates)} rates, and the model {depth} layers; give one a layer")
+            raise ValueError(
+                f"the schedule has {len(self.rates)} rates, and the model {depth} layers; give one a layer"
+            )
 
     def save(self, path: Path | str) -> None:
         """Write it as JSON, atomically."""
@@ -151,7 +153,9 @@ def cut_at_budget(layer: int, budget: float, shape: Shape) -> KeepSchedule:
     depth = shape.num_hidden_layers
     low, high = 0.0, 1.0
     if one_cut(depth, layer, 0.0).budget(shape) > budget:
-        raise ValueError(f"budget is {budget}; a cut at layer {layer} costs more even if no visual token is left")
+        raise ValueError(
+            f"budget is {budget}; a cut at layer {layer} costs more even if no visual token is left"
+        )
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if one_cut(depth, layer, middle).budget(shape) <= budget else (low, middle)

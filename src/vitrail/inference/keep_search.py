@@ -56,7 +56,13 @@ class Trace:
 
 
 def g_search(
-    evaluate: Evaluate, depth: int, *, step: float = 0.1, tolerance: float = 0.0, group: int = 1, first: int = 1
+    evaluate: Evaluate,
+    depth: int,
+    *,
+    step: float = 0.1,
+    tolerance: float = 0.0,
+    group: int = 1,
+    first: int = 1,
 ) -> tuple[KeepSchedule, Trace]:
     """The schedule that G-Search finds for ``depth`` layers, on a grid of ``step``, and what it tried.
 
@@ -67,8 +73,10 @@ def g_search(
     count = round(1 / step) if step > 0 else 0
     if not count or not math.isclose(count * step, 1, abs_tol=1e-6):
         raise ValueError(f"step is {step}; give one that divides 1, such as 0.1")
-    if tolerance < 0 or group < 1 or not 1 <= first:
-        raise ValueError(f"tolerance is {tolerance}, group {group}, first {first}; give 0 or more, and 1 or more")
+    if tolerance < 0 or group < 1 or not first >= 1:
+        raise ValueError(
+            f"tolerance is {tolerance}, group {group}, first {first}; give 0 or more, and 1 or more"
+        )
     trace = Trace(evaluate)
     wanted = trace(everything(depth)) - tolerance
     rates = [count] * depth
@@ -116,7 +124,9 @@ def p_sigmoid_search(
     return made(points[int(np.argmax(values))]), trace
 
 
-def _most_promising(points: Sequence[np.ndarray], values: Sequence[float], draw: np.random.Generator) -> np.ndarray:
+def _most_promising(
+    points: Sequence[np.ndarray], values: Sequence[float], draw: np.random.Generator
+) -> np.ndarray:
     """The candidate of largest expected improvement under a Gaussian process (Matérn 5/2)."""
     from scipy.stats import norm
 
@@ -145,14 +155,19 @@ def _gaussian_process(points: np.ndarray, values: np.ndarray) -> Any:
     import warnings
 
     lengths = Matern(length_scale=[0.3, 0.3], length_scale_bounds=(0.03, 3.0), nu=2.5)
-    kernel = ConstantKernel(1.0, (0.05, 20.0)) * lengths + WhiteKernel(1e-3, (1e-6, 0.3))
+    kernel = ConstantKernel(1.0, (0.05, 20.0)) * lengths + WhiteKernel(1e-4, (1e-7, 0.3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return GaussianProcessRegressor(kernel, random_state=0).fit(points, values)
 
 
 def agreement(
-    bundle: Bundle, chats: Sequence[Chat], *, root: Path | None = None, batch_size: int = 8, ranking: Any = "text"
+    bundle: Bundle,
+    chats: Sequence[Chat],
+    *,
+    root: Path | None = None,
+    batch_size: int = 8,
+    ranking: Any = "text",
 ) -> Evaluate:
     """A quality that needs no answers: how far next-token log-probabilities stay those of the whole model.
 

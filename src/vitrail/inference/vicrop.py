@@ -44,8 +44,8 @@ class ViCrop(InferenceMethod):
     class Config(BaseModel):
         """How the crop is chosen.
 
-        ``map``: ``relative`` attention, ``gradient`` of attention, or ``pixels``' gradient; ``random`` puts a box of the
-        relative map's size anywhere, and ``given`` takes the box that the data names (``meta.box``, or the thing that a
+        ``map``: ``relative`` attention, ``gradient`` of attention, or ``pixels``' gradient; ``random`` puts a box of
+        the relative map's size anywhere, and ``given`` takes the box that the data names (``meta.box``, or the thing that a
         scene's question is about), both to compare with. ``layer``: of the decoder, ``mean`` over all but the last, or
         null for the one at 0.45 of the depth. ``base``: pixels of the smallest crop (default: the side that the model
         sees; 224 at native resolution). ``general``: the request that maps are relative to. ``tile``: pictures larger
@@ -109,7 +109,9 @@ class ViCrop(InferenceMethod):
 
         kind, layer = self.config.map, self.config.layer
         if kind == "gradient":
-            return read(lambda view: importance.gradient_attention(bundle.model, view.inputs, view.span, layer))
+            return read(
+                lambda view: importance.gradient_attention(bundle.model, view.inputs, view.span, layer)
+            )
         if kind == "pixels":
 
             def look(view: View) -> np.ndarray:
@@ -147,7 +149,9 @@ class View:
         encoded = bundle.encoder.encode(chat, add_generation_prompt=True, root=root)
         *before, plan = plans(bundle, chat, size, root)
         frame = whole_view(plan)
-        mine = (encoded.item == len(before)) & (encoded.frame == frame) & (encoded.row >= 0) & (encoded.col >= 0)
+        mine = (
+            (encoded.item == len(before)) & (encoded.frame == frame) & (encoded.row >= 0) & (encoded.col >= 0)
+        )
         places = np.flatnonzero(mine)
         if not len(places):
             raise ValueError("the prompt shows no grid of the whole picture, so there is no map of it")
@@ -231,7 +235,9 @@ def given_box(chat: Chat, size: tuple[int, int]) -> Box:
     if box is None and meta.get("about") and "objects" in meta.get("scene", {}):
         box = meta["scene"]["objects"][meta["about"][0]]["box"]
     if box is None:
-        raise ValueError("map is 'given', but this record has no meta.box; give left, top, right, bottom in pixels")
+        raise ValueError(
+            "map is 'given', but this record has no meta.box; give left, top, right, bottom in pixels"
+        )
     left, top, right, bottom = (int(edge) for edge in box)
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise ValueError(f"meta.box {list(box)} does not lie in a picture of {size[0]} × {size[1]} pixels")
@@ -266,7 +272,9 @@ class Looked:
     map: np.ndarray | None
 
 
-def look_again(bundle: Bundle, chat: Chat, config: ViCrop.Config | None = None, *, root: Path | None = None) -> Looked:
+def look_again(
+    bundle: Bundle, chat: Chat, config: ViCrop.Config | None = None, *, root: Path | None = None
+) -> Looked:
     """The model's answer, its answer with the crop, the crop's box and the map (None where the map is not read)."""
     from vitrail.inference.generation import GenerationSettings, generate
 

@@ -107,7 +107,9 @@ def _added(mask: Any, query: Tensor, key: Tensor) -> Tensor:
     """A mask that is added to scores, ``(batch, 1, queries, keys)``."""
     queries, keys = query.shape[2], key.shape[2]
     if mask is None:
-        mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)[None, None]
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)[
+            None, None
+        ]
     if mask.dtype != torch.bool:
         return mask
     zero = torch.zeros((), dtype=query.dtype, device=query.device)

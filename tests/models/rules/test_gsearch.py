@@ -150,11 +150,16 @@ def test_a_picture_at_the_end_has_nothing_to_rank_by():
         if name != "layout"
     }
     layout = layout.take(torch.arange(last + 1)[None])
-    with pytest.raises(ValueError, match="row 0 ends with a picture"), applied(model, keep_scheduled((1, 0.5, 0.5)), layout):
+    with (
+        pytest.raises(ValueError, match="row 0 ends with a picture"),
+        applied(model, keep_scheduled((1, 0.5, 0.5)), layout),
+    ):
         samples.logits(model, inputs)
 
 
-@pytest.mark.parametrize(("family", "words"), [("gemma3", "sliding window"), ("qwen3_vl", "adds visual features")])
+@pytest.mark.parametrize(
+    ("family", "words"), [("gemma3", "sliding window"), ("qwen3_vl", "adds visual features")]
+)
 def test_families_that_cannot_drop_there_say_why(family, words):
     model = samples.build(family)
     _, layout = rows(family, model)

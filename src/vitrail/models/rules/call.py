@@ -180,7 +180,9 @@ class Pass:
         self.scores: dict[int, Tensor] = {}
         self.wanted = {one for drop in call.rule.drops for one in drop.scores_of} if not begin else set()
         self.text_scores: dict[int, Tensor] = {}
-        self.text_wanted = {one for drop in call.rule.drops for one in drop.text_scores_of} if not begin else set()
+        self.text_wanted = (
+            {one for drop in call.rule.drops for one in drop.text_scores_of} if not begin else set()
+        )
         self.kept: dict[int, Int[Tensor, "batch kept"]] = {}
         self.saw: set[int] = set()
         self._asking: dict[tuple[Silent, int], Rows | None] = {}
@@ -213,7 +215,6 @@ class Pass:
             return torch.full((self.batch,), kept.shape[1] - 1, device=device)
         present = self.layout.present[:, : self.end]
         return (present * torch.arange(self.end, device=device)).argmax(-1)
-
 
     def text_rows(self, layer: int) -> Bool[Tensor, "batch queries"]:
         """Which queries at a layer are words behind the row's last visual token.

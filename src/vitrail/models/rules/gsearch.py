@@ -8,6 +8,7 @@ kept. Who left is gone for all later layers, so r may never rise, and r_0 is 1.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -32,7 +33,7 @@ def keep_scheduled(rates: Sequence[float], ranking: Ranking = "text") -> Rule | 
     checked_rates(rates)
     drops = [
         _drop(layer, rate, ranking)
-        for layer, (before, rate) in enumerate(zip(rates, rates[1:], strict=False), 1)
+        for layer, (before, rate) in enumerate(itertools.pairwise(rates), 1)
         if rate < before
     ]
     return functools.reduce(operator.and_, drops) if drops else None
@@ -46,8 +47,10 @@ def checked_rates(rates: Sequence[float]) -> None:
         if not 0 <= rate <= 1:
             raise ValueError(f"rates[{layer}] is {rate}; give shares from 0 to 1")
     if rates[0] != 1:
-        raise ValueError(f"rates[0] is {rates[0]}; the first layer has nothing to rank tokens by, so it keeps all: 1")
-    for layer, (before, rate) in enumerate(zip(rates, rates[1:], strict=False), 1):
+        raise ValueError(
+            f"rates[0] is {rates[0]}; the first layer has nothing to rank tokens by, so it keeps all: 1"
+        )
+    for layer, (before, rate) in enumerate(itertools.pairwise(rates), 1):
         if rate > before:
             raise ValueError(
                 f"rates[{layer}] is {rate} and rates[{layer - 1}] is {before}; tokens that left cannot come back, so "
@@ -61,7 +64,9 @@ def _drop(layer: int, rate: float, ranking: Ranking) -> Rule:
     if ranking == "random":
         return drop_at(layer, _choice(rate, _drawn), name=name)
     if ranking == "last":
-        return drop_at(layer, _choice(rate, lambda seen: seen.scores[looked].mean(1)), scores_of=(looked,), name=name)
+        return drop_at(
+            layer, _choice(rate, lambda seen: seen.scores[looked].mean(1)), scores_of=(looked,), name=name
+        )
     value = lambda seen: seen.text_scores[looked].mean(1)  # noqa: E731
     return drop_at(layer, _choice(rate, value), text_scores_of=(looked,), name=name)
 

@@ -168,7 +168,9 @@ def _attention(stock: Callable[..., Any]) -> Callable[..., Any]:
             found = watch(module, query, key, value, mask, kwargs)
             if found is not None:
                 if rows is not None:
-                    raise ValueError(f"{run.call.rule.name} silences tokens, so this layer's attention cannot be replaced")
+                    raise ValueError(
+                        f"{run.call.rule.name} silences tokens, so this layer's attention cannot be replaced"
+                    )
                 return found
         if rows is not None:
             attending = functools.partial(stock, module)
