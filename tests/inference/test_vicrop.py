@@ -270,7 +270,7 @@ def test_comparisons_random_and_given(bundle):
     assert box(given, asked(meta={"box": [1, 2, 30, 40]})) == [1, 2, 30, 40]
     scene = {"scene": {"objects": [{"box": [0, 0, 9, 9]}, {"box": [3, 4, 5, 6]}]}, "about": [1]}
     assert box(given, asked(meta=scene)) == [3, 4, 5, 6]
-    with pytest.raises(ValueError, match="no meta.box"):
+    with pytest.raises(ValueError, match=r"no meta\.box"):
         given.rewrite(one, asked(), None)
     with pytest.raises(ValueError, match="does not lie in"):
         given.rewrite(one, asked(meta={"box": [1, 2, 300, 40]}), None)

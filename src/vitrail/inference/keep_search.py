@@ -73,7 +73,7 @@ def g_search(
     count = round(1 / step) if step > 0 else 0
     if not count or not math.isclose(count * step, 1, abs_tol=1e-6):
         raise ValueError(f"step is {step}; give one that divides 1, such as 0.1")
-    if tolerance < 0 or group < 1 or not first >= 1:
+    if tolerance < 0 or group < 1 or first < 1:
         raise ValueError(
             f"tolerance is {tolerance}, group {group}, first {first}; give 0 or more, and 1 or more"
         )

@@ -6,7 +6,7 @@ Expected: no loss of more than three points.
 The house control with 64 visual tokens instead of 16, trained alike in all arms; at the questions a prompt has about 22
 other tokens. The method keeps in its four layers the shares of a falling sigmoid that costs 65 % of the multiply-adds
 of keeping all (words and the first layer alone are 44 %). Beside it stand, at the same cost, one cut behind the second
-layer, one share for all layers, and the same sigmoid with tokens ranked at random. The shape is fixed, not searched for:
+layer, one share for all layers, and the same sigmoid with tokens ranked at random. The shape is fixed, not searched:
 calibrated for each seed it would see more data than the control.
 
 What this testbed can carry: whether the tokens that words attend to are the ones that answers need. It has four layers,
