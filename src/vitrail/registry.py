@@ -390,5 +390,9 @@ _built_in(
     "curation.operations.relevance",
     relevance="RankRelevance texts and pictures that belong together, by rank against negatives",
 )
-_built_in("inference", "inference.vicrop", vicrop="ViCrop look again at a crop that the model's attention chose")
-_built_in("inference", "inference.gsearch", gsearch="GSearch visual tokens leave layer by layer, by a schedule")
+_built_in(
+    "inference", "inference.vicrop", vicrop="ViCrop look again at a crop that the model's attention chose"
+)
+_built_in(
+    "inference", "inference.gsearch", gsearch="GSearch visual tokens leave layer by layer, by a schedule"
+)

@@ -44,10 +44,10 @@ class ViCrop(InferenceMethod):
     class Config(BaseModel):
         """How the crop is chosen.
 
-        ``map``: ``relative`` attention, ``gradient`` of attention, or ``pixels``' gradient; ``random`` puts a box of
-        the relative map's size anywhere, and ``given`` takes the box that the data names (``meta.box``, or the thing
-        that a scene's question is about), both to compare with. ``layer``: of the decoder, ``mean`` over all but the
-        last, or null for the one at 0.45 of the depth. ``base``: pixels of the smallest crop (default: the side that the model
+        ``map``: ``relative`` attention, ``gradient`` of attention, or ``pixels``' gradient. To compare with: ``random``
+        puts a box of the relative map's size anywhere, and ``given`` takes the box that the data names (``meta.box``,
+        or the thing that a scene's question is about). ``layer``: of the decoder, ``mean`` over all but the last, or
+        null for the one at 0.45 of the depth. ``base``: pixels of the smallest crop (default: the side that the model
         sees; 224 at native resolution). ``general``: the request that maps are relative to. ``tile``: pictures larger
         than this many pixels are looked at in tiles (published for V*: 1024); null for never.
         """
