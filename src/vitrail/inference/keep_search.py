@@ -127,18 +127,22 @@ def p_sigmoid_search(
 def _most_promising(
     points: Sequence[np.ndarray], values: Sequence[float], draw: np.random.Generator
 ) -> np.ndarray:
-    """The candidate of largest expected improvement under a Gaussian process (Matérn 5/2)."""
-    from scipy.stats import norm
+    """The candidate of largest expected improvement under a Gaussian process (Matérn 5/2).
 
-    known, seen = np.array(points), np.array(values)
-    spread = seen.std() or 1.0
-    model = _gaussian_process(known, (seen - seen.mean()) / spread)
+    The process is over the ranks of the values as normal scores: a few bad trials would otherwise hide all
+    differences between good ones.
+    """
+    from scipy.stats import norm, rankdata
+
+    known = np.array(points)
+    seen = norm.ppf((rankdata(values) - 0.5) / len(values))
+    model = _gaussian_process(known, seen)
     best = known[int(np.argmax(seen))]
     near = np.clip(best + draw.normal(scale=0.05, size=(128, 2)), 0, 1)
     candidates = np.concatenate([draw.random((512, 2)), near])
     mean, deviation = model.predict(candidates, return_std=True)
     deviation = np.maximum(deviation, 1e-9)
-    gain = mean - (seen.max() - seen.mean()) / spread
+    gain = mean - seen.max()
     improvement = gain * norm.cdf(gain / deviation) + deviation * norm.pdf(gain / deviation)
     return candidates[int(np.argmax(improvement))]
 
