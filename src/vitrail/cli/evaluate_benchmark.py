@@ -79,10 +79,7 @@ def task_of(args: argparse.Namespace) -> Any:
 
 
 def write_submission(answers: Path, out: Path) -> None:
-    """The rows that the benchmark's leaderboard takes, as JSON lines, or a list in a ``.json`` file.
-
-    ValueError for questions of no benchmark.
-    """
+    """The file that the benchmark's leaderboard takes. ValueError for questions of no benchmark."""
     import json
 
     from vitrail import registry
@@ -96,8 +93,9 @@ def write_submission(answers: Path, out: Path) -> None:
     rows = found.rows
     if found.header.get("circular"):
         rows = [row for row in rows if row["groups"]["turn"] == 0]
-    lines = registry.get("benchmark", name).submission(rows)
-    if out.suffix == ".json":
+    benchmark = registry.get("benchmark", name)
+    lines = benchmark.submission(rows)
+    if benchmark.submits == "list":
         write_text(out, json.dumps(list(lines), ensure_ascii=False, indent=1) + "\n")
         return
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vitrail import registry
-from vitrail.data.records import Chat, Document
-from vitrail.models.encoding import ChatEncoder, Encoded
+from vitrail.data.records import Chat
 from vitrail.settings.component import config_class, filled
 
 if TYPE_CHECKING:
@@ -107,8 +106,10 @@ def using(
         raise ValueError(
             f"{next(iter(built))} is for models that answer, and {bundle.name} is {bundle.family.about}"
         )
+    from vitrail.inference.rewriting import RewritingEncoder
+
     rules = {name: rule for name, one in built.items() if (rule := one.rule(bundle)) is not None}
-    encoder = _RewritingEncoder(bundle, built, rules)
+    encoder = RewritingEncoder(bundle, built, rules)
     with _standing(bundle.model, rules):
         yield dataclasses.replace(bundle, encoder=encoder)
 
@@ -122,50 +123,3 @@ def _standing(model: Any, rules: Mapping[str, Rule]) -> Iterator[None]:
             stand(model, name, rule)
             stack.callback(withdraw, model, name)
         yield
-
-
-@contextmanager
-def _aside(model: Any, rules: Mapping[str, Rule]) -> Iterator[None]:
-    """The methods' rules do not hold inside."""
-    from vitrail.models.rules.standing import stand, withdraw
-
-    for name in rules:
-        withdraw(model, name)
-    try:
-        yield
-    finally:
-        for name, rule in rules.items():
-            stand(model, name, rule)
-
-
-class _RewritingEncoder(ChatEncoder):
-    """The encoder of a bundle; a chat that is to be answered is rewritten first."""
-
-    def __init__(
-        self, bundle: Bundle, methods: Mapping[str, InferenceMethod], rules: Mapping[str, Rule]
-    ) -> None:
-        self.__dict__.update(vars(bundle.encoder))
-        self._bundle, self._methods, self._rules = bundle, methods, rules
-
-    def encode(
-        self,
-        chat: Chat | Document,
-        *,
-        add_generation_prompt: bool = False,
-        root: Path | None = None,
-        sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> Encoded:
-        """As :meth:`ChatEncoder.encode`; what was done stands in the result's ``meta``."""
-        plain = self._bundle.encoder
-        if isinstance(chat, Document) or not add_generation_prompt:
-            return plain.encode(chat, add_generation_prompt=add_generation_prompt, root=root, sizes=sizes)
-        traces = {}
-        with _aside(self._bundle.model, self._rules):
-            for name, method in self._methods.items():
-                done = method.rewrite(self._bundle, chat, root)
-                sizes = sizes if done.chat is chat else None
-                chat = done.chat
-                if done.trace:
-                    traces[name] = dict(done.trace)
-        encoded = plain.encode(chat, add_generation_prompt=True, root=root, sizes=sizes)
-        return dataclasses.replace(encoded, meta={**encoded.meta, TRACE: traces}) if traces else encoded

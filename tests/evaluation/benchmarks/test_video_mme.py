@@ -64,7 +64,7 @@ def test_groups_add_up(source):
 
 def test_the_template_round_trips(source, tmp_path):
     made = list(VideoMME.submission(rows(source, lambda one: 1)))
-    assert len(made) == 6 and all(len(one["questions"]) == 3 for one in made)
+    assert len(made) == 6 and all(len(one["questions"]) == 3 for one in made) and VideoMME.submits == "list"
     assert made[0]["questions"][0]["response"] == "B"
     text = json.dumps(made).replace("}]", "},]", 1)
     (tmp_path / "output.json").write_text(text)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -61,6 +61,7 @@ class Benchmark:
     listed: ClassVar[bool] = False
     pictures: ClassVar[bool] = True
     notes: ClassVar[tuple[str, ...]] = ()
+    submits: ClassVar[Literal["lines", "list"]] = "lines"
 
     class Config(Settings):
         """``path``: the folder (or the one file) with the official files."""
@@ -89,7 +90,9 @@ class Benchmark:
 
     @classmethod
     def submission(cls, rows: Rows) -> Iterator[dict[str, Any]]:
-        """The rows of the file that the benchmark's leaderboard takes: an id and a letter."""
+        """The rows of the file that the benchmark's leaderboard takes, as lines or a list (``submits``): an id and a
+        letter.
+        """
         for row in rows:
             letter = LETTERS[row["prediction"]] if row.get("prediction") is not None else ""
             yield {"question_id": row["id"], "prediction": letter}

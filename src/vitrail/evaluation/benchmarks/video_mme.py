@@ -66,6 +66,7 @@ class VideoMME(Benchmark):
 
     name = "video_mme"
     title = "Video-MME"
+    submits = "list"
     listed = True
     modes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "letters": {
@@ -129,7 +130,7 @@ class VideoMME(Benchmark):
 
     @classmethod
     def submission(cls, rows: Rows) -> Iterator[dict[str, Any]]:
-        """The result template: an object a video with its questions and responses (a list, in a ``.json`` file)."""
+        """The result template: an object a video with its questions and responses."""
         videos: dict[str, dict[str, Any]] = {}
         for row in rows:
             about = row["groups"]
