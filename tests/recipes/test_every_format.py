@@ -60,7 +60,9 @@ def trained(model, file, folder):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("form", sorted(set(examples()) - {"record"}))  # documents are no conversations
+@pytest.mark.parametrize(
+    "form", sorted(set(examples()) - {"record", "interleaved"})
+)  # documents are no chats
 @pytest.mark.parametrize("family", families.MULTIMODAL)
 def test_a_file_and_a_model_are_enough(form, family, saved_family, tmp_path, capsys):
     file = written(examples()[form], tmp_path)

@@ -99,6 +99,10 @@ def _row(
         length = len(text) / CHARACTERS_A_TOKEN + 2 if encode is None else float(encode(record).length)
         row = length if max_length is None else min(length, float(max_length))
         return row, row - 1, []
+    if getattr(record, "messages", None) is None:
+        raise ValueError(
+            f"it is a {record.kind} with media, which stages do not read; give conversations, or documents of text"
+        )
     sizes = [_size(image, root) for image in getattr(record, "images", ())]
     if sizes and planner is None:
         raise ValueError("it has pictures, and what they cost this model is not known")
