@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from conftest import picture
 
+FPS, LENGTH = 10, 80
 TEXTS = ("a cat", "two red dogs", "a house", "the sea")
 
 
@@ -220,3 +224,19 @@ def video_mme(folder: Path, rows: list[dict], video: bytes | None = None) -> Pat
             (folder / "video").mkdir(exist_ok=True)
             (folder / "video" / f"{stem}.mp4").write_bytes(video)
     return folder
+
+
+def grey_video(path):
+    """A video at ``path`` of :data:`LENGTH` frames, :data:`FPS` a second, whose frame n is the grey 3 n; the path."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=FPS)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for number in range(LENGTH):
+            pixels = np.full((32, 32, 3), 3 * number, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path

@@ -37,19 +37,6 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command line; its exit code, output and errors."""
-
-    def call(*words):
-        capsys.readouterr()
-        code = main(list(map(str, words)))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def test_train_says_what_comes_next_and_resumes(place, run):
     code, out, _ = run("train", place / "mine.yaml", "--run", place / "second", "seed=1")
     assert code == 0 and "asked: right answers" in out and f"vitrail chat {place}/second" in out

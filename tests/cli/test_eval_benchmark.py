@@ -7,7 +7,6 @@ import json
 import pytest
 
 from official_files import mmr, mmr_pair, seed_bench, seed_row
-from vitrail.cli.main import main
 from vitrail.evaluation import score
 from vitrail.recipes.loading import load
 from vitrail.recipes.report import _official
@@ -26,19 +25,6 @@ def place(tmp_path_factory):
     )
     mmr(folder / "mmr", [*mmr_pair("attribute/shape/01"), *mmr_pair("context/expert/02")])
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line; its exit code, output and errors."""
-
-    def call(*words):
-        capsys.readouterr()
-        code = main(list(map(str, words)))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_an_official_score_with_its_baselines_and_what_it_covers(place, run):

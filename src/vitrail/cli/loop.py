@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
-from vitrail.cli.parsing import add_json, add_overrides, add_threads
+from vitrail.cli.parsing import add_json, add_overrides, add_run, add_threads
 from vitrail.cli.running import carry_out
 
 
@@ -20,13 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", action="store_true", help="say what would be done and asked, and do nothing"
     )
-    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder (default: runs/<name>)")
-    parser.add_argument(
-        "--resume",
-        choices=("auto", "never"),
-        default="auto",
-        help="auto (default): go on where the run stopped; never: refuse a folder that holds a run",
-    )
+    add_run(parser)
     parser.add_argument("--quiet", action="store_true", help="print errors alone")
     add_threads(parser)
     add_json(parser)

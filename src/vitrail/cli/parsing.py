@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any, NoReturn
 
 from vitrail.registry import nearest
@@ -45,6 +46,17 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     """The trailing ``key=value`` words."""
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a field: seed=1 stages.0.max_steps=20"
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """``--run`` and ``--resume``."""
+    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder (default: runs/<name>)")
+    parser.add_argument(
+        "--resume",
+        choices=("auto", "never"),
+        default="auto",
+        help="auto (default): go on where the run stopped; never: refuse a folder that holds a run",
     )
 
 

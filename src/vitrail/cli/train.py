@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vitrail.cli.own_data import add_own_data, find_recipe
-from vitrail.cli.parsing import add_json, add_overrides, add_threads
+from vitrail.cli.parsing import add_json, add_overrides, add_run, add_threads
 from vitrail.cli.running import carry_out
 
 
@@ -17,13 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_overrides(parser)
     add_own_data(parser)
-    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder (default: runs/<name>)")
-    parser.add_argument(
-        "--resume",
-        choices=("auto", "never"),
-        default="auto",
-        help="auto (default): go on where the run stopped; never: refuse a folder that holds a run",
-    )
+    add_run(parser)
     parser.add_argument("--quiet", action="store_true", help="print errors alone")
     add_threads(parser)
     add_json(parser)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from official_files import LENGTH, grey_video
 from vitrail.evaluation.benchmarks.clips import Clip, chosen, read_frames, segment_middles
-
-FPS, LENGTH = 10, 80
 
 
 def test_the_published_indices():
@@ -30,19 +29,7 @@ def test_a_segment_is_in_seconds_or_in_frames():
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     """A video whose frame n is the grey 3 n."""
-    av = pytest.importorskip("av")
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        for number in range(LENGTH):
-            pixels = np.full((32, 32, 3), 3 * number, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path
+    return grey_video(tmp_path_factory.mktemp("video") / "clip.mp4")
 
 
 def greys(images):

@@ -7,13 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from official_files import TEXTS, video_mme, video_mme_row
+from official_files import TEXTS, grey_video, video_mme, video_mme_row
 from vitrail.evaluation import Task, run_task, score
 from vitrail.evaluation.benchmarks.clips import sample_frames
 from vitrail.evaluation.benchmarks.video_mme import VideoMME
 from vitrail.evaluation.reading import alone, first_capital
-
-FPS, LENGTH = 10, 80
 
 
 def opened(folder, **settings):
@@ -116,19 +114,7 @@ def test_extraction(said, official, strict):
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    av = pytest.importorskip("av")
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        for number in range(LENGTH):
-            pixels = np.full((32, 32, 3), 3 * number, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path.read_bytes()
+    return grey_video(tmp_path_factory.mktemp("video") / "clip.mp4").read_bytes()
 
 
 def test_subtitles_of_the_frames_alone(video, tmp_path):
