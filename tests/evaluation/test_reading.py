@@ -26,6 +26,7 @@ OPTIONS = ["a cat", "a dog.", "red", "blue"]
         ("I think D is it", None, 3, 3),
         ("B,C", 1, 1, 1),
         ("a dog", 0, None, 1),
+        ("a cat or blue", 0, None, None),
     ],
 )
 def test_three_readings_of_one_answer(text, first, word, words):
