@@ -9,6 +9,7 @@ import pytest
 from pretended_cells import pretended
 from vitrail.papers import paper
 from vitrail.papers.evidence import read_file
+from vitrail.recipes.loading import load, plain
 from vitrail.studies import execution
 from vitrail.studies.declaring import studies, study
 from vitrail.studies.design import Association
@@ -31,6 +32,16 @@ def test_every_study_states_its_claim(name):
         fixed = json.loads(json.dumps(design.fixed(), allow_nan=False))
         first = contrast_of(design)
         assert fixed["primary"] == list(first)
+
+
+@pytest.mark.parametrize("name", studies())
+def test_every_arm_can_be_written_whole_and_read_again(name):
+    """A run writes its recipe with all that was left to defaults, and is read from there."""
+    made = study(name)
+    for testbed in made.designs:
+        for arm in made.design(testbed).arms:
+            whole = plain(load(arm.recipe))
+            assert plain(load(whole)) == whole
 
 
 def contrast_of(design):

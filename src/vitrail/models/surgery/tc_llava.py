@@ -40,11 +40,10 @@ class TCLLaVA(StandingRule):
                 raise ValueError(
                     "rope is False and mask 'none': nothing would change; set one, or leave it out"
                 )
-            for name in ("gamma", "text_temporal"):
-                if not self.rope and name in self.model_fields_set:
+            idle = () if self.rope else ("gamma", "text_temporal", *["frames"] * (self.mask == "visual"))
+            for name in idle:  # by value: a recipe written whole names every setting
+                if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} has no effect with rope False; remove it")
-            if not self.rope and self.mask == "visual" and "frames" in self.model_fields_set:
-                raise ValueError("frames has no effect with rope False and mask 'visual'; remove it")
             return self
 
     def check(self, model: Any) -> None:
