@@ -6,14 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-import transformers as T
-from PIL import Image as PILImage
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-import family_files
+import dual_encoders
+from conftest import picture
 from vitrail.curation.alignment_levels import assign_alignment_levels, score_pairs
+from vitrail.models.experts.clip_scorer import ClipScorer
 
 
 @pytest.mark.parametrize("count", [8, 9, 100, 1003])
@@ -48,59 +45,13 @@ def test_scores_that_cannot_be(scores, settings, message):
         assign_alignment_levels(scores, **settings)
 
 
-def dual(kind):
-    text = {
-        "vocab_size": 600,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 16,
-    }
-    vision = {**text, "image_size": 16, "patch_size": 4}
-    del vision["vocab_size"], vision["max_position_embeddings"]
-    tokenizer = family_files.tokenizer("qwen2_vl")
-    torch.manual_seed(0)
-    if kind == "clip":
-        ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-        config = T.CLIPConfig(
-            text_config={**text, **ends, "projection_dim": 16},
-            vision_config={**vision, "projection_dim": 16},
-            projection_dim=16,
-        )
-        images = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-        return T.CLIPModel(config), SimpleNamespace(image_processor=images, tokenizer=tokenizer)
-    tokenizer.model_input_names = ["input_ids"]
-    config = T.SiglipConfig(text_config={**text, "projection_size": 32}, vision_config=vision)
-    images = SiglipImageProcessorPil(size={"height": 16, "width": 16})
-    return T.SiglipModel(config), SimpleNamespace(image_processor=images, tokenizer=tokenizer)
-
-
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_scores_are_the_models_own_cosines_whatever_the_batch(kind):
-    model, processor = dual(kind)
-    model.train()
-    rng = np.random.default_rng(0)
-    pictures = [PILImage.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)) for _ in range(5)]
+def test_scores_are_those_of_the_scorer():
+    model, image_processor, tokenizer = dual_encoders.build("clip")
+    processor = SimpleNamespace(image_processor=image_processor, tokenizer=tokenizer)
+    pictures = [picture(seed, (20, 24)).open() for seed in range(5)]
     texts = ["a cat", "two dogs on the left", "a red circle", "a very long text that is cut " * 5, "x"]
-    found = score_pairs(model, processor, pictures, texts)
-    assert model.training and found.shape == (5,)
-    np.testing.assert_allclose(score_pairs(model, processor, pictures, texts, batch_size=2), found, atol=1e-5)
-    model.eval()
-    words = processor.tokenizer(
-        texts,
-        padding=True if kind == "clip" else "max_length",
-        truncation=True,
-        max_length=16,
-        return_tensors="pt",
-    )
-    inputs = {"input_ids": words["input_ids"]}
-    if kind == "clip":
-        inputs["attention_mask"] = words["attention_mask"]
-    pixels = processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
-    with torch.no_grad():
-        output = model(**inputs, pixel_values=pixels)
-    expected = (output.image_embeds * output.text_embeds).sum(-1).numpy()
+    found = score_pairs(model, processor, pictures, texts, batch_size=2)
+    expected = ClipScorer(model, processor).score_pairs(pictures, texts)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert len(score_pairs(model, processor, [], [])) == 0
     with pytest.raises(ValueError, match="4 pictures and 5 texts are no pairs"):

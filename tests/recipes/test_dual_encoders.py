@@ -91,24 +91,12 @@ def test_a_plan_counts_its_parts():
 
 def test_a_clip_of_ones_own_is_tuned_by_a_recipe(tmp_path):
     import transformers as T
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    import family_files
+    import dual_encoders
     from vitrail.models.loading import load
     from vitrail.recipes.run import run
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
-    tokenizer = family_files.tokenizer("qwen2_vl")
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = T.CLIPConfig(
-        text_config={**sizes, **ends, "vocab_size": 600, "max_position_embeddings": 64},
-        vision_config={**sizes, "image_size": 16, "patch_size": 4},
-        projection_dim=16,
-    )
-    T.CLIPModel(config).save_pretrained(tmp_path / "clip")
-    tokenizer.save_pretrained(tmp_path / "clip")
-    sides = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
-    CLIPImageProcessorPil(**sides).save_pretrained(tmp_path / "clip")
+    dual_encoders.save("clip", tmp_path / "clip", context=64)
     overrides = {
         "model": {"path": str(tmp_path / "clip")},
         "data.pairs.suite": "nano-scenes-v1",

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 import transformers as T
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+import dual_encoders
 import families
-import family_files
 from conftest import picture
 from vitrail.models.experts.clip_scorer import ClipScorer
 from vitrail.models.testbeds import dual
@@ -18,43 +16,14 @@ from vitrail.models.testbeds import dual
 TEXTS = ["a cat", "two dogs on the left", "a red circle", "a very long text that is cut " * 9, "x"]
 
 
-def tiny(kind):
-    text = {
-        "vocab_size": 600,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 16,
-    }
-    vision = {**text, "image_size": 16, "patch_size": 4}
-    del vision["vocab_size"], vision["max_position_embeddings"]
-    tokenizer = family_files.tokenizer("qwen2_vl")
-    torch.manual_seed(0)
-    if kind == "clip":
-        ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-        config = T.CLIPConfig(
-            text_config={**text, **ends, "projection_dim": 16},
-            vision_config={**vision, "projection_dim": 16},
-            projection_dim=16,
-        )
-        images = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-        return T.CLIPModel(config), images, tokenizer
-    config = T.SiglipConfig(text_config={**text, "projection_size": 32}, vision_config=vision)
-    return T.SiglipModel(config), SiglipImageProcessorPil(size={"height": 16, "width": 16}), tokenizer
-
-
-@pytest.fixture(scope="module", params=["ours", "clip", "siglip"])
+@pytest.fixture(scope="module", params=["ours", *dual_encoders.KINDS])
 def folder(request, tmp_path_factory):
     """A saved dual encoder of each kind."""
     place = tmp_path_factory.mktemp(request.param) / "model"
     if request.param == "ours":
         dual.nano().save(place)
         return place
-    model, images, tokenizer = tiny(request.param)
-    model.save_pretrained(place)
-    tokenizer.save_pretrained(place)
-    images.save_pretrained(place)
+    dual_encoders.save(request.param, place)
     return place
 
 
