@@ -56,7 +56,7 @@ def test_a_family(name, tmp_path, capsys):
         plan = bundle.encoder.planner(*size)
         assert one["tokens"] == sum(len(span) for span in plan.spans if isinstance(span, Visual))
         assert one["tiles"] == len(plan.tiles)
-    assert set(found["can"]) == {"custom_token_count", "pack", "prune"}
+    assert set(found["can"]) == {"custom_token_count", "pack", "prune", "interleave"}
     assert all(one["can"] or one["reason"] for one in found["can"].values())
     text = " ".join(shown(capsys, folder).split())
     for said in (

@@ -6,7 +6,7 @@ import pytest
 from conftest import chat, picture
 from vitrail.data.readers import convert, open_source
 from vitrail.data.readers.convert import TARGETS
-from vitrail.data.records import Chat, Choices, Document, Message, Region, Text
+from vitrail.data.records import Chat, Choices, Document, Group, Message, Region, Text
 from vitrail.data.sources import ListSource
 from vitrail.recipes import datasets
 from vitrail.recipes.datasets import EncodedRecords
@@ -21,7 +21,6 @@ SILENT = chat("what?", id="silent")
 WEIGHTLESS = GOOD[0].model_copy(
     update={"messages": (GOOD[0].messages[0], Message(role="assistant", content="a cat", weight=0))}
 )
-PAGE = Document(content=(Text(text="some text"), picture(0)))
 
 
 def test_numbers_lengths_and_pictures(nano):
@@ -48,7 +47,11 @@ def test_beyond_the_limit_records_are_read_again(nano, monkeypatch):
     [
         (SILENT, "no assistant turn"),
         (WEIGHTLESS, "no assistant turn"),
-        (PAGE, "this is a document with media"),
+        (
+            Group(relation="pair", items=((Text(text="a"),), (Text(text="b"),))),
+            "trains on chats and documents, and this is a group",
+        ),
+        (Document(content=(picture(0),)), "the document has no text to learn"),
     ],
 )
 def test_what_cannot_be_trained_on(nano, bad, said):
@@ -184,9 +187,23 @@ def test_a_long_text_becomes_rows_in_which_every_token_is_predicted_once(nano, s
     assert records.counts["used"] == 2 and records.lengths[:-1] == [row.length for row in rows]
     if size < 1000:
         assert records.divided == {0: len(rows)}
-        assert f"1 texts divided into {len(rows)} rows of at most {size} tokens" in records.sentence()
+        assert f"1 documents divided into {len(rows)} rows of at most {size} tokens" in records.sentence()
         other = EncodedRecords(source(long, GOOD[0]), nano.encoder, context=size + 1)
         assert other.fingerprint != records.fingerprint
+
+
+def test_a_long_page_becomes_rows_with_their_own_pictures(nano):
+    parts = [part for seed in range(4) for part in (Text(text=f"a cat, number {seed}. "), picture(seed))]
+    long = Document(content=tuple(parts), id="long")
+    records = EncodedRecords(source(long), nano.encoder, context=12)
+    rows = [records[i] for i in range(len(records))]
+    assert len(rows) > 2 and all(row.length <= 12 for row in rows)
+    assert [image for row in rows for image in row.images] == long.images
+    assert [image for image, _ in records.pictures()] == long.images
+    batch = nano.collator()(rows)
+    assert batch["pixel_values"].shape[0] == 4 and batch["labels"].ne(-100).sum() == sum(
+        row.labelled for row in rows
+    )
 
 
 def test_a_long_text_is_refused_or_dropped_where_that_is_said(nano):

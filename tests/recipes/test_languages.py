@@ -230,7 +230,7 @@ def test_texts_of_a_file_are_read_in_rows_of_the_context(tmp_path):
     whole["evaluation"][0]["conditions"] = ["trained"]
     heard = Heard()
     result = train(whole, run_folder=tmp_path / "run", progress=heard)
-    assert any("texts divided into" in line and "of at most 64 tokens" in line for line in heard.notes)
+    assert any("documents divided into" in line and "of at most 64 tokens" in line for line in heard.notes)
     scores = result.scores["held"]["trained"]
     assert scores["n"] == 1 and scores["loss"] > 0
 

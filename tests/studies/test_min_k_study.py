@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vitrail.models.texts import text_of
+from vitrail.models.documents import text_of
 from vitrail.recipes.loading import load
 from vitrail.recipes.sources import open_data
 from vitrail.studies import min_k

@@ -56,7 +56,7 @@ def parts(bundle: Bundle, record: str | Document | Chat, root: Path | None = Non
 
 
 def _text(bundle: Bundle, record: str | Document) -> Parts:
-    from vitrail.models.texts import text_of
+    from vitrail.models.documents import text_of
 
     text = record if isinstance(record, str) else text_of(record)
     if text is None or not text.strip():

@@ -235,6 +235,11 @@ class Document(Record):
     kind: Literal["document"] = "document"
     content: Parts = Field(min_length=1)
 
+    @property
+    def images(self) -> list[Image]:
+        """The pictures, in order of appearance."""
+        return [part for part in self.content if isinstance(part, Image)]
+
 
 class Group(Record):
     """Items and their ``relation``: ``"pair"``, ``"triplet"``, ``"translation"``, ``"before_after"`` …"""

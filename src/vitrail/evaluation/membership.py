@@ -53,7 +53,7 @@ class Membership:
         ValueError for options, fewer than two tokens of a text, or more than the model's context.
         """
         from vitrail.analysis.token_logprobs import parts
-        from vitrail.models.texts import text_of
+        from vitrail.models.documents import text_of
 
         if prompt.reference is None:
             raise ValueError("has options and no text to read; use the instruction 'item_text'")

@@ -124,4 +124,5 @@ def encoder_of(family: Family, processor: Any, config: Any, max_length: int | No
         chat_template=template,
         begins_with_bos=family.begins_with_bos,
         max_length=max_length,
+        cannot_interleave="" if family.interleave else family.interleave.reason,
     )

@@ -9,7 +9,8 @@ edge of an answer: a prompt and an answer are tokenised apart, as they are when 
 Learnt are the texts of assistant turns whose weight is not zero, and the special token with which the template ends
 such a turn. Where a template ends it with none, the tokenizer's end token is added and learnt.
 
-A document of text alone has no turns and sees no template: all of it is learnt (:mod:`vitrail.models.texts`).
+A document has no turns: all of its text is learnt, and of the template only what it puts around a picture is seen
+(:mod:`vitrail.models.documents`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans_of
-from vitrail.data.records import Chat, Document, Image, Message
+from vitrail.data.records import Chat, Document, Image, Message, Text
+from vitrail.models.documents import write_beginning, write_document
 from vitrail.models.layout import Speaker
 from vitrail.models.rendering import ChatTemplate, Piece
-from vitrail.models.texts import beginning, encode_text
 from vitrail.models.token_columns import TokenColumns
 from vitrail.models.tokenising import Before, PieceTokenizer
 
@@ -82,6 +85,7 @@ class ChatEncoder:
         chat_template: a Jinja template (default: the tokenizer's).
         begins_with_bos: put the tokenizer's begin token in front of a rendered chat that has none.
         max_length: the most tokens a record may have.
+        cannot_interleave: half a sentence why documents cannot have pictures among their text (default: they can).
     """
 
     def __init__(
@@ -94,8 +98,10 @@ class ChatEncoder:
         chat_template: str | None = None,
         begins_with_bos: bool = False,
         max_length: int | None = None,
+        cannot_interleave: str = "",
     ) -> None:
         self.tokenizer = tokenizer
+        self.cannot_interleave = cannot_interleave
         self.image_token_id = image_token_id
         self.planner = planner
         self.chat_template = chat_template or tokenizer.chat_template
@@ -122,35 +128,70 @@ class ChatEncoder:
         root: Path | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Encoded:
-        """Tokens of a chat, or of a document of text alone. ``sizes`` gives the pictures' (width, height) where the
-        record does not. Of a document, ``add_generation_prompt`` leaves what stands in front of its text.
+        """Tokens of a chat, or of a document. ``sizes`` gives the pictures' (width, height) where the record does not.
+        Of a document, ``add_generation_prompt`` leaves what stands in front of it.
 
         ValueError if the record is longer than ``max_length`` (it is never cut: a cut could go through a picture), if
         the template did not write exactly one placeholder for each picture, or if it does not take the chat.
         """
-        if isinstance(chat, Document):
-            text = (beginning if add_generation_prompt else encode_text)(chat, self._pieces)
-            return self._checked(text)
         images = chat.images
         if images and self.planner is None:
-            raise ValueError(f"the chat has {len(images)} pictures, but this model takes none")
-        pieces = self._template.render(chat, add_generation_prompt=add_generation_prompt)
-        plans = plans_of(self.planner, self._sizes(images, sizes, root)) if self.planner is not None else []
+            raise ValueError(f"the {chat.kind} has {len(images)} pictures, but this model takes none")
         tokens = TokenColumns(self._pieces)
+        if isinstance(chat, Document) and add_generation_prompt:
+            write_beginning(tokens)
+            return Encoded(**tokens.arrays(), images=(), root=root, id=chat.id, meta=chat.meta)
+        plans = plans_of(self.planner, self._sizes(images, sizes, root)) if self.planner is not None else []
+        if isinstance(chat, Document):
+            self._write_document(tokens, chat, plans)
+        else:
+            self._write_chat(tokens, chat, plans, add_generation_prompt)
+        return self._checked(
+            Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
+        )
+
+    def _write_document(self, tokens: TokenColumns, document: Document, plans: list[ImagePlan]) -> None:
+        if plans and self.cannot_interleave:
+            raise ValueError(
+                f"documents with pictures are not for this model: {self.cannot_interleave}; give conversations"
+            )
+        write_document(
+            tokens, document, lambda n: self._add_template(tokens, self._picture_text, plans, n, None)
+        )
+
+    @cached_property
+    def _picture_text(self) -> str:
+        """How a picture stands among texts: the template's own text for one, and the special tokens around that."""
+        assert self._stand_in is not None
+        user = {"role": "user", "content": (Text(text="a"), Image(path="picture"), Text(text="b"))}
+        pieces = self._template.render(Chat(messages=(user,)))  # type: ignore[arg-type]
+        first, second = (place for place, piece in enumerate(pieces) if piece.message is not None)
+        between = "".join(piece.text for piece in pieces[first + 1 : second])
+        found = self._stand_in.search(between)
+        if found is None:  # pictures stand before all texts of a turn
+            return str(self._template.picture)
+        before = self._pieces.at_special_tokens(between[: found.start()])
+        behind = self._pieces.at_special_tokens(between[found.end() :])
+        opening = list(takewhile(lambda part: isinstance(part, int), reversed(before)))[::-1]
+        closing = list(takewhile(lambda part: isinstance(part, int), behind))
+        own = self.tokenizer.convert_ids_to_tokens
+        return "".join([*own(opening), found[0], *own(closing)])
+
+    def _write_chat(
+        self, tokens: TokenColumns, chat: Chat, plans: list[ImagePlan], add_generation_prompt: bool
+    ) -> None:
+        pieces = self._template.render(chat, add_generation_prompt=add_generation_prompt)
         own = pieces[0].text if pieces and pieces[0].message is None else ""
         if self._bos and not (self.tokenizer.bos_token and own.startswith(self.tokenizer.bos_token)):
             for token in self._bos:
                 tokens.special(token, Speaker.TEMPLATE)
             tokens.before = "nothing"
         seen = self._add(tokens, pieces, plans)
-        if seen != len(images):
+        if seen != len(chat.images):
             raise ValueError(
                 f"the chat template wrote {seen} image placeholders (id {self.image_token_id}) "
-                f"for {len(images)} pictures"
+                f"for {len(chat.images)} pictures"
             )
-        return self._checked(
-            Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
-        )
 
     def _checked(self, encoded: Encoded) -> Encoded:
         if self.max_length is not None and encoded.length > self.max_length:

@@ -13,6 +13,9 @@ import numpy as np
 from vitrail.models.layout import Modality, Speaker
 from vitrail.models.tokenising import Before, PieceTokenizer
 
+COLUMNS = ("input_ids", "labels", "weight", "modality", "item", "frame", "row", "col", "speaker")
+"""What is known of every token of a record."""
+
 
 @dataclass
 class TokenColumns:
@@ -25,22 +28,7 @@ class TokenColumns:
     before: Before = "nothing"
     opening: str = ""
     held: list[tuple[str, Speaker, float]] = field(default_factory=list)
-    columns: dict[str, list[Any]] = field(
-        default_factory=lambda: {
-            name: []
-            for name in (
-                "input_ids",
-                "labels",
-                "weight",
-                "modality",
-                "item",
-                "frame",
-                "row",
-                "col",
-                "speaker",
-            )
-        }
-    )
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
 
     def text(self, text: str, speaker: Speaker, weight: float) -> None:
         """Plain text of a speaker."""

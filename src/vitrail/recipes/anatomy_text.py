@@ -37,6 +37,7 @@ def describe(seen: Shapes, layers: bool = False) -> dict[str, Any]:
                 ("custom_token_count", family.custom_token_count),
                 ("pack", family.pack),
                 ("prune", family.prune),
+                ("interleave", family.interleave),
             )
         }
     if layers:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from vitrail.data.codecs import thousandths
-from vitrail.data.records import Chat, Message
+from vitrail.data.records import Chat, Document, Message
+from vitrail.models.documents import windows
 from vitrail.models.encoding import ChatEncoder, Encoded
-from vitrail.models.texts import text_of, windows
 from vitrail.recipes.prepared import Outcome, Prepared
 
 KEPT_BYTES = 1 << 30
@@ -19,7 +19,7 @@ OnTooLong = Literal["raise", "drop", "cut_turns"]
 
 
 class EncodedRecords:
-    """The chats and texts of a source, encoded once; ``lengths`` are their tokens, ``set_aside`` reasons by record
+    """The chats and documents of a source, encoded once; ``lengths`` are their tokens, ``set_aside`` reasons by record
     number.
 
     A record that cannot be encoded (of another kind, nothing in it to learn) is an error that names it, or, with
@@ -100,16 +100,15 @@ class EncodedRecords:
     def _encode(self, number: int) -> tuple[list[Encoded], int]:
         """A record's rows of tokens, and how many turns were cut from its end."""
         record = self.source[number]
-        if text_of(record) is not None:
-            return self._encode_text(record), 0
+        if isinstance(record, Document):
+            return self._encode_document(record), 0
         if record.kind != "chat":
-            media = " with media" if record.kind == "document" else ""
-            raise ValueError(f"a stage trains on chats and texts, and this is a {record.kind}{media}")
+            raise ValueError(f"a stage trains on chats and documents, and this is a {record.kind}")
         encoded, turns_cut = self._encode_chat(record)
         return [encoded], turns_cut
 
-    def _encode_text(self, document: Any) -> list[Encoded]:
-        whole = self._unbounded.encode(document)
+    def _encode_document(self, document: Document) -> list[Encoded]:
+        whole = self._unbounded.encode(document, root=self.source.root)
         if self._row is None or whole.length <= self._row:
             return [whole]
         if not self._divides:
@@ -177,7 +176,7 @@ class EncodedRecords:
         if self.divided:
             rows = sum(self.divided.values())
             said.append(
-                f"{len(self.divided):,} texts divided into {rows:,} rows of at most {self._row:,} tokens"
+                f"{len(self.divided):,} documents divided into {rows:,} rows of at most {self._row:,} tokens"
             )
         return "; ".join(said)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans_of
-from vitrail.models.texts import text_of
+from vitrail.data.records import Chat, Document, Text
 
 SAMPLE = 32  # records whose lengths are looked at
 CHARACTERS_A_TOKEN = 4.0  # English text with a vocabulary of 32,000 and more
@@ -95,18 +95,16 @@ def _row(
     encode: Callable[..., Any] | None,
     max_length: int | None,
 ) -> tuple[float, float, list[ImagePlan]]:
-    if (text := text_of(record)) is not None:
-        length = len(text) / CHARACTERS_A_TOKEN + 2 if encode is None else float(encode(record).length)
-        row = length if max_length is None else min(length, float(max_length))
-        return row, row - 1, []
-    if getattr(record, "messages", None) is None:
-        raise ValueError(
-            f"it is a {record.kind} with media, which stages do not read; give conversations, or documents of text"
-        )
+    if not isinstance(record, (Chat, Document)):
+        raise ValueError(f"it is a {record.kind}, which stages do not read; give conversations or documents")
     sizes = [_size(image, root) for image in getattr(record, "images", ())]
     if sizes and planner is None:
         raise ValueError("it has pictures, and what they cost this model is not known")
     plans = plans_of(planner, sizes) if planner is not None and sizes else []
+    if isinstance(record, Document):
+        tokens, labelled = _document(record, root, plans, sizes, encode)
+        share = 1.0 if max_length is None else min(1.0, max_length / tokens)  # longer ones are divided
+        return tokens * share, labelled * share, plans
     if encode is not None:
         asks = record.messages[-1].role != "assistant"
         encoded = encode(record, root=root, sizes=sizes, add_generation_prompt=asks)
@@ -116,6 +114,16 @@ def _row(
     if max_length is not None and tokens > max_length:
         raise ValueError(f"it has {tokens:.0f} tokens, more than max_length={max_length}")
     return tokens, labelled, plans
+
+
+def _document(
+    record: Document, root: Any, plans: list[ImagePlan], sizes: Any, encode: Callable[..., Any] | None
+) -> tuple[float, float]:
+    if encode is not None:
+        encoded = encode(record, root=root, sizes=sizes)
+        return float(encoded.length), float(encoded.labelled)
+    text = sum(len(part.text) for part in record.content if isinstance(part, Text)) / CHARACTERS_A_TOKEN + 1
+    return 1 + text + sum(plan.num_tokens + _markers(plan) for plan in plans), text
 
 
 def _estimated(record: Any, plans: list[ImagePlan]) -> tuple[float, float]:

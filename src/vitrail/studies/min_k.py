@@ -110,7 +110,7 @@ def members_and_others(recipe: Any) -> tuple[list[str], list[int]]:
     from vitrail.analysis.membership import truncate_words
     from vitrail.data.scenes import suite
     from vitrail.data.scenes.texts import SceneTexts
-    from vitrail.models.texts import text_of
+    from vitrail.models.documents import text_of
 
     data, seed = recipe["data"]["texts"], recipe["seed"]
     own = data["seed"] if data.get("seed") is not None else seed

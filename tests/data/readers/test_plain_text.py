@@ -6,7 +6,7 @@ import pytest
 
 from vitrail.data.folds import fold_of
 from vitrail.data.readers import RecordError, open_source
-from vitrail.models.texts import text_of
+from vitrail.models.documents import text_of
 
 
 def written(path, rows):

@@ -4,7 +4,7 @@ import pytest
 
 from vitrail.data.scenes import suite
 from vitrail.data.scenes.texts import SceneTexts, described
-from vitrail.models.texts import text_of
+from vitrail.models.documents import text_of
 
 SUITE = "nano-scenes-v1"
 

@@ -9,7 +9,7 @@ import torch
 import families
 from conftest import chat, picture
 from vitrail.data.image_plans.plan import Visual
-from vitrail.data.records import Chat
+from vitrail.data.records import Chat, Document, Text
 from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import extended, model_inputs
 from vitrail.inference.likelihood import option_logprobs
@@ -93,6 +93,40 @@ def test_each_picture_matters_and_only_to_what_follows_it(loaded, name):
         place = int(np.argmax(record(1, 2).item == 1))
         assert (base[:place] - first[:place]).abs().max() > 1e-3
         assert (base[:place] - second[:place]).abs().max() == 0
+
+
+@each_family
+def test_pictures_stand_among_the_text_of_a_document(loaded, name):
+    bundle = loaded(name)
+
+    def page(first, second):
+        content = ("A cat.", picture(first, (24, 24)), "Two dogs.", picture(second, (30, 12)), "The end.")
+        return Document(content=[Text(text=part) if isinstance(part, str) else part for part in content])
+
+    if name == "paligemma":
+        with pytest.raises(
+            ValueError, match="documents with pictures are not for this model: all its pictures"
+        ):
+            bundle.encoder.encode(page(1, 2))
+        return
+    encoded = bundle.encoder.encode(page(1, 2))
+    own = bundle.tokenizer
+    pieces = [own.decode(encoded.input_ids[encoded.labels != -100][:-1])]
+    assert "".join(pieces).split() == ["A", "cat.Two", "dogs.The", "end."] and len(encoded.images) == 2
+    places = [np.flatnonzero(encoded.item == item) for item in (0, 1)]
+    planner, sizes = bundle.encoder.planner, [(24, 24), (30, 12)]
+    plans = planner.several(sizes) if hasattr(planner, "several") else [planner(*size) for size in sizes]
+    assert [len(place) for place in places] == [plan.num_tokens for plan in plans]
+    assert own.decode(encoded.input_ids[: places[0][0]], skip_special_tokens=True).strip() == "A cat."
+    assert encoded.labels[-1] == own.eos_token_id and (encoded.labels[encoded.item >= 0] == -100).all()
+    (base,), (first,), (second,) = (
+        logits(bundle, [bundle.encoder.encode(page(*seeds))]) for seeds in ((1, 2), (3, 2), (1, 4))
+    )
+    begins = [int(place[0]) for place in places]
+    assert (base[: begins[0]] - first[: begins[0]]).abs().max() == 0
+    assert (base[begins[1] - 1] - first[begins[1] - 1]).abs().max() > 1e-3
+    assert (base[: begins[1]] - second[: begins[1]]).abs().max() == 0
+    assert (base[-1] - second[-1]).abs().max() > 1e-3
 
 
 @each_family

@@ -94,6 +94,7 @@ class Family:
             ``mm_encoder_outputs``).
         pack: whether several records may share a row.
         prune: whether visual tokens may be dropped between layers.
+        interleave: whether pictures may stand among the text of a document that is learnt.
     """
 
     model_type: str
@@ -116,6 +117,7 @@ class Family:
     custom_token_count: Ability = Ability()
     pack: Ability = Ability()
     prune: Ability = Ability()
+    interleave: Ability = Ability()
 
     @property
     def takes_pictures(self) -> bool:

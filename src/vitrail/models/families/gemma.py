@@ -85,6 +85,7 @@ PALIGEMMA = Family(
     pack=Ability(
         reason="with a layer rule that keeps records apart; the prefix would undo transformers' own guess"
     ),
+    interleave=cannot("all its pictures stand in front, in a prefix that sees itself whole"),
 )
 GEMMA3 = Family(
     model_type="gemma3",
