@@ -139,6 +139,11 @@ _built_in(
     tc_llava="TCLLaVA time in rotary positions, frames as blocks of the mask",
 )
 _built_in(
+    "surgery",
+    "models.surgery.latest_picture",
+    latest_picture="LatestPicture text sees the latest picture alone",
+)
+_built_in(
     "surgery", "models.surgery.connector", connector="ReplaceConnector another connector in a ready model"
 )
 _built_in("surgery", "models.surgery.moca", moca="MoCa scale and shift of visual states behind each layer")

@@ -103,6 +103,7 @@ def test_our_model_packed_equals_alone(nano):
 SURGERIES = {
     "tc_llava": {"gamma": 0.5},
     "ee_mllm": {},
+    "latest_picture": {},
 }
 
 

@@ -6,12 +6,21 @@ import pytest
 import torch
 
 from models.rules import samples
-from vitrail.models.rules import applied, frame_causal, own, same_segment, visual_isolated, window
+from vitrail.models.rules import (
+    applied,
+    frame_causal,
+    latest_picture,
+    own,
+    same_segment,
+    visual_isolated,
+    window,
+)
 
 RULES = {
     "mask": visual_isolated("item") & frame_causal().on([0]),
     "packed": same_segment() | frame_causal(),
     "window": window(4, sinks=2, evict=False),
+    "latest": latest_picture(evict=False),
 }
 
 

@@ -12,6 +12,7 @@ from vitrail.models.rules import (
     bidirectional_items,
     causal,
     frame_causal,
+    latest_picture,
     same_segment,
     visual_isolated,
     window,
@@ -64,6 +65,7 @@ def reference(name: str, q: int, k: int) -> bool:
             "same_segment": plain and sq == sk,
             "token": plain and (not (vq and vk) or q == k),
             "item": plain and (not (vq and vk) or item),
+            "latest": plain and sq == sk and (not vk or _latest(q) == ik),
             "frame_causal": plain or frame,
             "bidirectional_items": plain or item,
             "window": plain and q - k < 3,
@@ -73,7 +75,12 @@ def reference(name: str, q: int, k: int) -> bool:
     )
 
 
+def _latest(q: int) -> int:
+    return max(item for segment, _, item, _ in TOKENS[: q + 1] if segment == TOKENS[q][0])
+
+
 RULES = {
+    "latest": latest_picture() & same_segment(),
     "causal": causal(),
     "same_segment": same_segment(),
     "token": visual_isolated(),

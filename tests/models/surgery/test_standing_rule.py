@@ -13,7 +13,7 @@ from models.rules import samples
 from vitrail.inference.generation import GenerationSettings, Stream, generate
 from vitrail.inference.likelihood import option_logprobs, prompt_sharing
 from vitrail.models.loading import load
-from vitrail.models.rules import applied
+from vitrail.models.rules import applied, latest_picture
 from vitrail.models.rules.ee_mllm import composite_attention
 from vitrail.models.rules.standing import standing
 from vitrail.models.rules.tc_llava import tc_llava
@@ -25,6 +25,7 @@ CASES = [
     ("tc_llava", {"gamma": 0.5}, tc_llava(0.5)),
     ("tc_llava", {"rope": False}, tc_llava(rope=False)),
     ("ee_mllm", {}, composite_attention()),
+    ("latest_picture", {}, latest_picture()),
     ("ee_mllm", {"layers": "1:", "aligner": "ffn"}, composite_attention("ffn", layers=[1])),
 ]
 
@@ -70,7 +71,7 @@ def test_it_comes_back_with_the_model(name, settings, rule, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "smolvlm"])
-@pytest.mark.parametrize("name", ["ee_mllm", "tc_llava"])
+@pytest.mark.parametrize("name", ["ee_mllm", "tc_llava", "latest_picture"])
 def test_families_of_transformers_keep_it(family, name, tmp_path):
     from vitrail.models.loading import model_class
 
@@ -92,7 +93,7 @@ def test_families_of_transformers_keep_it(family, name, tmp_path):
     assert torch.equal(samples.generate(again, inputs, num_beams=2).sequences, told.sequences)
 
 
-@pytest.mark.parametrize("name", ["tc_llava", "ee_mllm"])
+@pytest.mark.parametrize("name", ["tc_llava", "ee_mllm", "latest_picture"])
 def test_options_are_scored_with_it(name):
     bundle = nano.build(seed=1)
     operating.operate(bundle.model, name)
@@ -106,6 +107,24 @@ def test_options_are_scored_with_it(name):
         alone = option_logprobs(bundle.model, bundle.collator(side), items, share_prompt=False)
         for a, b in zip(shared, alone, strict=True):
             assert a.sums == pytest.approx(b.sums, abs=1e-4)
+
+
+def test_the_cache_forgets_pictures_that_nobody_sees_again():
+    bundle = nano.build(seed=1)
+    _, batch = batch_of(bundle, images=3)
+    made = {}
+    for evict in (True, False):
+        own = nano.build(seed=1)
+        operating.operate(own.model, "latest_picture", {"evict": evict})
+        with torch.no_grad():
+            made[evict] = own.model.generate(
+                **batch, max_new_tokens=5, do_sample=False, return_dict_in_generate=True, output_logits=True
+            )
+    assert torch.equal(made[True].sequences, made[False].sequences)
+    assert torch.allclose(torch.stack(made[True].logits), torch.stack(made[False].logits), atol=1e-5)
+    held = {evict: one.past_key_values.layers[0].keys.shape[-2] for evict, one in made.items()}
+    visual = int(batch["layout"].visual[0].sum())
+    assert held[False] - held[True] == visual * 2 // 3, "two pictures of three"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,32 @@ def visual_isolated(within: Literal["token", "item"] = "token") -> Rule:
     return narrowing(f"visual_isolated({within})", see)
 
 
+def latest_picture(*, evict: bool = True) -> Rule:
+    """A token sees the visual tokens of one picture or video only: its own, or the last that begins before it.
+
+    With ``evict`` the cache forgets those that no later token can see; results stay equal.
+    """
+
+    def see(layout: Layout) -> Pairs:
+        visual, item = layout.visual, _items(layout)
+        latest = filled_forward(item)
+        return lambda b, h, q, k: ~visual[b, k] | (item[b, k] == latest[b, q])
+
+    def keep(layout: Layout, seen: int) -> Bool[Tensor, "seen"]:
+        item = _items(layout)[:, :seen]
+        stays = ~layout.visual[:, :seen] | (item == filled_forward(item)[:, -1:])
+        return (stays & layout.present[:, :seen]).any(0)
+
+    rule = narrowing("latest_picture", see)
+    return Rule(rule.name, rule.mask, held=(Hold(rule.name, keep),)) if evict else rule
+
+
+def filled_forward(number: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch tokens"]:
+    """Each −1 replaced by what stands before it in its row."""
+    place = torch.arange(number.shape[1], device=number.device)
+    return number.gather(1, torch.where(number >= 0, place, 0).cummax(-1).values)
+
+
 def frame_causal() -> Rule:
     """The tokens of one frame (of a video, or one tile of a picture) see each other in both directions; otherwise
     the model's own mask: frames see earlier frames, never later ones.

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vitrail.models.layout import Layout, Modality
-from vitrail.models.rules.masks import widening
+from vitrail.models.rules.masks import filled_forward, widening
 from vitrail.models.rules.positions import segment_positions
 from vitrail.models.rules.rule import Pairs, Positions, Rule
 
@@ -147,14 +147,8 @@ def frame_ids(
         )
     if not between:
         return number
-    earlier, later = _filled(number), _filled(number.flip(-1)).flip(-1)
+    earlier, later = filled_forward(number), filled_forward(number.flip(-1)).flip(-1)
     return torch.where((earlier == later) & layout.present, earlier, -1)
-
-
-def _filled(number: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch tokens"]:
-    """Each −1 replaced by what stands before it in its row."""
-    place = torch.arange(number.shape[1], device=number.device)
-    return number.gather(1, torch.where(number >= 0, place, 0).cummax(-1).values)
 
 
 def _numbers(layout: Layout, frames: Frames) -> Int[Tensor, "batch tokens"]:
