@@ -218,6 +218,7 @@ class Scenes(Frozen):
     are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
+    ``documents`` are pages of two to four pictures, each with its caption, to pretrain on.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
     evaluation asks such alone.
@@ -225,7 +226,7 @@ class Scenes(Frozen):
 
     kind: Literal["scenes"] = "scenes"
     suite: str = "scenes-v1"
-    form: Literal["scenes", "sequences", "told_sequences", "leading"] = "scenes"
+    form: Literal["scenes", "sequences", "told_sequences", "leading", "documents"] = "scenes"
     length: int | None = None
     leading: float | None = Field(default=None, ge=0, le=1)
     fold: Literal["train", "development", "test"] = "train"
@@ -236,8 +237,11 @@ class Scenes(Frozen):
     turns: tuple[int, int] | None = None
 
     @model_validator(mode="after")
-    def _length_of_sequences(self) -> Scenes:
-        if self.length is not None and self.form in ("scenes", "leading"):
+    def _goes_with_its_form(self) -> Scenes:
+        for name in ("kinds", "turns") if self.form == "documents" else ():
+            if (given := getattr(self, name)) is not None:
+                raise inner_errors([((name,), "documents are no conversations; remove it", given)])
+        if self.length is not None and self.form in ("scenes", "leading", "documents"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])
         if self.leading is not None and self.form != "leading":

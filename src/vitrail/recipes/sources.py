@@ -94,9 +94,11 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["leading"] = data.leading
     if data.form == "told_sequences" and use == "questions":
         raise ValueError(f"data.{name}: told_sequences are for stages; ask about sequences (form: sequences)")
+    if data.form == "documents" and use != "conversations":
+        raise ValueError(f"data.{name}: documents are for stages; ask about scenes (form: scenes)")
     if data.form == "told_sequences":
         options["told"] = True
-    forms = {"scenes": use, "leading": f"leading_{use}"}
+    forms = {"scenes": use, "leading": f"leading_{use}", "documents": "documents"}
     method = forms.get(data.form, f"sequence_{use}")
     try:
         return getattr(suite(data.suite), method)(**options)
