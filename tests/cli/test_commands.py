@@ -213,6 +213,8 @@ def test_data(place, run, tmp_path):
     assert code == 1 and json.loads(out)["set_aside"][0]["line"] == 17
     counts = json.loads(run("data", "stats", place / "questions.jsonl", "--json")[1])
     assert counts["records"] == counts["multiple_choice"] == 8 and counts["roles"] == {"user": 8}
+    code, _, err = run("data", "stats", place / "questions.jsonl", "--diversity", 4)
+    assert code == 2 and "needs two records with text; 0 of 4" in err
     code, out, _ = run("data", "look", place / "chats.jsonl", "--out", tmp_path / "look.html", "-n", 3)
     assert code == 0 and "3 of 16 records" in out and (tmp_path / "look.html").read_text().count("<img") == 3
     code, out, _ = run("data", "look", place / "mine.yaml", "--source", "train", "--out", tmp_path / "l.html")

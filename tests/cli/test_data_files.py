@@ -5,18 +5,8 @@ import json
 import pytest
 
 from conftest import picture
-from vitrail.cli.main import main
 from vitrail.data.readers import open_source
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*words):
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+from vitrail.papers import meaning
 
 
 @pytest.fixture
@@ -85,3 +75,21 @@ def test_convert_to_containers(run, llava, tmp_path):
     )
     assert code == 2 and "is there already" in err
     assert run("data", "convert", llava, tmp_path / "x", "--to", "lava")[0] == 2
+
+
+@pytest.mark.skipif(meaning.folder() is None, reason="needs vitrail[search]")
+def test_diversity_tells_many_texts_from_one(run, tmp_path):
+    texts = {
+        "same": ["A cat."] * 4,
+        "many": ["A cat.", "Tax law in Peru", "x² + 1 = 0", "Snow fell all night."],
+    }
+    found = {}
+    for name, rows in texts.items():
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+        found[name] = json.loads(run("data", "stats", file, "--diversity", 9, "--json")[1])["diversity"]
+    assert found["same"]["texts_compared"] == 4 and found["same"]["vendi_score"] == pytest.approx(1, abs=1e-3)
+    assert (
+        found["many"]["vendi_score"] > 3
+        and found["many"]["distinct_1-grams"] > found["same"]["distinct_1-grams"]
+    )
