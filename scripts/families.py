@@ -22,7 +22,7 @@ TRANSFORMERS = ("5.17.0", "5.23.0")
 """The releases with which the tests below were run."""
 DOCUMENT = ROOT / "docs" / "families.md"
 BEGIN, END = "<!-- families:", "<!-- /families -->"
-COLUMNS = ("family", "`model_type`", "positions", "packs", "prunes", "transformers", "tested")
+COLUMNS = ("family", "`model_type`", "positions", "packs", "prunes", "interleaves", "transformers", "tested")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -44,6 +44,7 @@ def _row(family: Any) -> tuple[str, ...]:
         family.positions if generates else "",
         _ability(family.pack) if generates else "",
         _ability(family.prune) if generates else "",
+        _ability(family.interleave) if generates else "",
         ", ".join(TRANSFORMERS),
         _tests(family),
     )
