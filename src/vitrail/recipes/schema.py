@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from vitrail.loops.parts import Loop
 from vitrail.recipes import continuing, looping, mixing, subsets
-from vitrail.recipes.benchmark_data import Benchmark
+from vitrail.recipes.benchmark_data import Benchmark, Composed
 from vitrail.recipes.components import (
     Connector,
     InferenceMethod,
@@ -331,7 +331,7 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Benchmark | Translations | Facts | Mixture | Subset,
+    Scenes | SceneTexts | File | Puzzle | Benchmark | Composed | Translations | Facts | Mixture | Subset,
     Field(discriminator="kind"),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from vitrail.recipes.benchmark_data import Benchmark
+from vitrail.recipes.benchmark_data import Benchmark, Composed
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
 from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
@@ -35,7 +35,16 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _scene_texts(data, recipe.seed_of(name), name)
     if isinstance(data, Benchmark):
         return _benchmark(data, use, name)
+    if isinstance(data, Composed):
+        return _composed(data, recipe.seed_of(name), name)
     return _file(data, name)
+
+
+def _composed(data: Composed, seed: int, name: str) -> Any:
+    try:
+        return data.open(seed)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
 
 
 def _benchmark(data: Benchmark, use: Use, name: str) -> Any:

@@ -14,6 +14,7 @@ from vitrail.studies import outcome, spending
 from vitrail.studies.arms import Arm
 from vitrail.studies.cells import Cell
 from vitrail.studies.design import Association, Design
+from vitrail.studies.planted import Planted
 from vitrail.studies.running import CONTEXT_SEEDS, Listener, Results, Running, Silent
 from vitrail.studies.setting_up import TUNING_DRAW, TWIN
 from vitrail.studies.tuning import Trial, Tuned, tune
@@ -27,6 +28,10 @@ def engine(design: Design | Association, folder: Path, **how: Any) -> Running:
         from vitrail.studies.association import AssociationRun
 
         return AssociationRun(design, folder, **how)
+    if isinstance(design, Planted):
+        from vitrail.studies.planted_run import PlantedRun
+
+        return PlantedRun(design, folder, **how)
     return Comparison(design, folder, **how)
 
 
@@ -50,7 +55,7 @@ class Comparison(Running):
         items.
         """
         self._take({"seconds_a_cell": None, **evidence["length"]})
-        tuned, first, draw = evidence["tuning"], evidence["contrasts"][0], 1
+        tuned, draw = evidence["tuning"], 1
         cells = [
             self._cell(arm, "primary", draw=draw, seed=draw, factor=tuned[arm.name]["factor"],
                        settings=tuned[arm.name]["settings"])
@@ -58,9 +63,10 @@ class Comparison(Running):
         ]  # fmt: skip
         found = self._cells("verify", cells)
         difference = self.design.of(found[1]) - self.design.of(found[0])
-        mean = sum(first["differences"]) / len(first["differences"])
-        squares = sum((one - mean) ** 2 for one in first["differences"])
-        spread = (squares / max(1, len(first["differences"]) - 1)) ** 0.5
+        differences = self._differences_in(evidence)
+        mean = sum(differences) / len(differences)
+        squares = sum((one - mean) ** 2 for one in differences)
+        spread = (squares / max(1, len(differences) - 1)) ** 0.5
         width = max(4 * spread, 4 / max(1, len(found[0]["values"])))
         scores = {one["arm"]: {"again": one["score"], "evidence": _kept(evidence, one)} for one in found}
         return {
@@ -68,6 +74,10 @@ class Comparison(Running):
             "within": abs(difference - mean) <= width,
             "scores": scores,
         }
+
+    def _differences_in(self, evidence: Mapping[str, Any]) -> Sequence[float]:
+        """Of the first method from the control, pair by pair, in an evidence."""
+        return evidence["contrasts"][0]["differences"]
 
     # Phases
 

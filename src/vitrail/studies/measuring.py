@@ -34,7 +34,12 @@ def measured(run: RunFolder, evaluation: str, condition: str = "trained") -> dic
         "unit": "nats a token" if losses else "share right",
         "chance": None if losses else chance(rows),
         "by_kind": {
-            kind: {"score": sum(own) / len(own), "n": len(own)} for kind, own in sorted(kinds.items())
+            kind: {
+                "score": sum(own) / len(own),
+                "n": len(own),
+                "chance": None if losses else chance([row for row in rows if row["kind"] == kind]),
+            }
+            for kind, own in sorted(kinds.items())
         },
         "values": values,
         "ids": [row["id"] for row in rows],

@@ -37,6 +37,8 @@ def page_of(found: Mapping[str, Any]) -> Any:
     _verdicts(page, found)
     if "points" in found:
         _points(page, found)
+    if any("moves" in one for one in found["contrasts"]):
+        _moves(page, found)
     _arms(page, found)
     _tuning(page, found)
     _background(page, found)
@@ -122,6 +124,24 @@ def _points(page: Any, found: Mapping[str, Any]) -> None:
         ]  # fmt: skip
         columns = ("figure", "expected", "ρ × sign", "low", "high", f"{x} ahead by", "low", "high", "")
         section.add(DataTable(columns, rows, caption=f"How closely each goes with {y}; context, no verdict."))
+
+
+def _moves(page: Any, found: Mapping[str, Any]) -> None:
+    """What every ability lost in each arm, points with their intervals."""
+    from vitrail.reporting import DataTable
+
+    judged = [one for one in found["contrasts"] if "moves" in one]
+    abilities = list(judged[0]["moves"])
+    section = page.section("What each ability lost", "Points of accuracy, the control's less the arm's.")
+    rows = [
+        (one["method"], *(_move(one["moves"][ability]) for ability in abilities)) for one in judged
+    ]
+    section.add(DataTable(("arm", *abilities), rows, caption="Its own ability should fall, and no other move."))
+
+
+def _move(one: Mapping[str, Any]) -> str:
+    low, high = one["interval"]
+    return f"{100 * one['effect']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _figures(one: Mapping[str, Any] | None) -> tuple[Any, Any, Any]:

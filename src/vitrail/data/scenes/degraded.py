@@ -14,7 +14,7 @@ import numpy as np
 from vitrail.data.corruptions.pictures import corrupt_picture
 from vitrail.data.records import Chat, Choices, Image, Message, Text
 from vitrail.data.scenes.documents import free_scene
-from vitrail.data.scenes.source import SceneSource
+from vitrail.data.scenes.source import SceneSource, chosen
 
 if TYPE_CHECKING:
     from vitrail.data.scenes.suites import SceneSuite
@@ -32,18 +32,29 @@ WEAK, STRONG = 2, 5
 
 
 class Degraded(SceneSource[Chat]):
-    """``n`` questions, types in turn; with ``rated``, ``n`` pictures with minus their severity as the answer."""
+    """``n`` questions, types (``kinds``; default all) in turn; with ``rated``, ``n`` pictures with minus their severity
+    as the answer.
+    """
 
     use = "degraded"
 
     def __init__(
-        self, suite: SceneSuite, fold: str, seed: int, n: int, names: str, rated: bool = False
+        self,
+        suite: SceneSuite,
+        fold: str,
+        seed: int,
+        n: int,
+        names: str,
+        rated: bool = False,
+        kinds: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(suite, fold, seed, n, names)
-        self.rated, self.pool = rated, suite.pool(names)
+        if rated and kinds is not None:
+            raise ValueError(f"kinds is {list(kinds)}, but a rated picture is asked one thing; leave it out")
+        self.rated, self.pool, self.kinds = rated, suite.pool(names), chosen(kinds, ASKED)
 
     def _settings(self) -> tuple[Any, ...]:
-        return (self.rated,)
+        return (self.rated, *(self.kinds if self.kinds != ASKED else ()))
 
     def __getitem__(self, index: int) -> Chat:
         """The picture, and a question about what distorts it."""
@@ -51,8 +62,8 @@ class Degraded(SceneSource[Chat]):
         draws = self.suite.draws(self.use, self.fold, self.names, self.seed, index)
         scene = free_scene(self.pool, self.suite.config.side, draws.integer(1, self.suite.config.most), draws)
         kind = draws.pick(list(KINDS))
-        asked = ASKED[index % len(ASKED)]
-        there = self.rated or asked != "yes-or-no" or index // len(ASKED) % 2 == 0
+        asked = self.kinds[index % len(self.kinds)]
+        there = self.rated or asked != "yes-or-no" or index // len(self.kinds) % 2 == 0
         severity = draws.pick((WEAK, STRONG)) if there else 0
         if self.rated:
             severity = draws.integer(0, 5)

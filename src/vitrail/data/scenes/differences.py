@@ -6,12 +6,12 @@ MIBench's *subtle difference* (arXiv 2407.15272) with exact truth: the right opt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitrail.data.records import Chat, Choices, Message, Text
 from vitrail.data.scenes.documents import CHANGES, Change, make_change, speakable
 from vitrail.data.scenes.draws import Draws
-from vitrail.data.scenes.source import SceneSource
+from vitrail.data.scenes.source import SceneSource, chosen
 from vitrail.data.sprites.colours import SHADES
 
 if TYPE_CHECKING:
@@ -22,13 +22,24 @@ OPTIONS = 4
 
 
 class Differences(SceneSource[Chat]):
-    """``n`` questions, kinds of change in turn; ``meta["kind"]`` is the kind."""
+    """``n`` questions, kinds of change (default all) in turn; ``meta["kind"]`` is the kind."""
 
     use = "differences"
 
-    def __init__(self, suite: SceneSuite, fold: str, seed: int, n: int, names: str) -> None:
+    def __init__(
+        self,
+        suite: SceneSuite,
+        fold: str,
+        seed: int,
+        n: int,
+        names: str,
+        kinds: tuple[str, ...] | None = None,
+    ) -> None:
         super().__init__(suite, fold, seed, n, names)
-        self.pool = speakable(suite, names)
+        self.pool, self.kinds = speakable(suite, names), chosen(kinds, CHANGES)
+
+    def _settings(self) -> tuple[str, ...]:
+        return self.kinds if self.kinds != CHANGES else ()
 
     def change(self, index: int) -> Change:
         """Both scenes of item ``index``, and what differs."""
@@ -36,7 +47,7 @@ class Differences(SceneSource[Chat]):
 
     def _made(self, index: int) -> tuple[Change, Draws]:
         draws = self.suite.draws(self.use, self.fold, self.names, self.seed, index)
-        kind = CHANGES[index % len(CHANGES)]
+        kind: Any = self.kinds[index % len(self.kinds)]
         return make_change(kind, self.pool, self.suite.config.side, draws), draws
 
     def __getitem__(self, index: int) -> Chat:

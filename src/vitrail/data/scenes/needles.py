@@ -12,24 +12,34 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.haystacks import stitch
 from vitrail.data.records import Chat, Choices, Image, Message, Text
 from vitrail.data.scenes.documents import free_scene, speakable
-from vitrail.data.scenes.source import SceneSource
+from vitrail.data.scenes.source import SceneSource, chosen
 from vitrail.data.scenes.wording import confusable
 
 if TYPE_CHECKING:
     from vitrail.data.scenes.suites import SceneSuite
 
 TRIES = 400
+KINDS = ("needle", "no needle")
 
 
 class Needles(SceneSource[Chat]):
-    """``n`` questions; ``meta["kind"]`` is ``needle`` or ``no needle``."""
+    """``n`` questions, ``kinds`` (default both) in turn; ``meta["kind"]`` is ``needle`` or ``no needle``."""
 
     use = "needles"
 
     def __init__(
-        self, suite: SceneSuite, fold: str, seed: int, n: int, names: str, images: int = 2, cells: int = 2
+        self,
+        suite: SceneSuite,
+        fold: str,
+        seed: int,
+        n: int,
+        names: str,
+        images: int = 2,
+        cells: int = 2,
+        kinds: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(suite, fold, seed, n, names)
+        self.kinds = chosen(kinds, KINDS)
         self.pool, self.images, self.cells = speakable(suite, names), images, cells
         if images < 1 or cells < 1:
             raise ValueError(f"images is {images} and cells {cells}; both must be 1 or more")
@@ -40,7 +50,7 @@ class Needles(SceneSource[Chat]):
             )
 
     def _settings(self) -> tuple[Any, ...]:
-        return self.images, self.cells
+        return self.images, self.cells, *(self.kinds if self.kinds != KINDS else ())
 
     def __getitem__(self, index: int) -> Chat:
         """The pictures, the question, and every place as an option."""
@@ -48,7 +58,8 @@ class Needles(SceneSource[Chat]):
         m, n = self.images, self.cells
         draws = self.suite.draws(self.use, self.fold, self.names, self.seed, index)
         things, scenes = self._distinct(draws, m * n * n)
-        there = index % 2 == 0
+        kind = self.kinds[index % len(self.kinds)]
+        there = kind == "needle"
         place = draws.integer(0, m * n * n - 1)
         options = [f"{i + 1}, {r + 1}, {c + 1}" for i in range(m) for r in range(n) for c in range(n)]
         options.append("-1")
@@ -62,7 +73,7 @@ class Needles(SceneSource[Chat]):
         spot = {"depth": place // (n * n), "row": place % (n * n) // n, "col": place % n} if there else {}
         meta = {
             **self._meta(index, scenes[place]),
-            "kind": "needle" if there else "no needle",
+            "kind": kind,
             "groups": {"there": there, "m": m, "n": n, "k": 1, **spot},
         }
         return Chat(

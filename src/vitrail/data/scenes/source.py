@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 
 
+def chosen(kinds: tuple[str, ...] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of question that are asked: those given, or all that are known. ValueError for another, or none."""
+    unknown = [kind for kind in kinds or () if kind not in known]
+    if unknown or kinds == ():
+        raise ValueError(f"kinds has {unknown}; use some of {', '.join(known)}")
+    return tuple(kinds or known)
+
+
 class SceneSource(ABC, Generic[R]):
     """A source with random access whose items depend on their index only."""
 

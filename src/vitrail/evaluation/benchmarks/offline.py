@@ -48,13 +48,17 @@ class Composed(Benchmark):
     }
 
     class Config(Settings):
-        """``n`` questions, drawn with ``seed`` from ``suite``; ``names``: of things seen in training, or held out."""
+        """``n`` questions of ``kinds`` (default all), drawn with ``seed`` from ``suite``.
+
+        ``names``: of things seen in training, or held out. Another ``fold`` is for training and for tuning.
+        """
 
         n: int = Field(default=400, ge=2)
         seed: int = Field(default=0, ge=0)
         suite: str = "scenes-v1"
-        fold: Literal["development", "test"] = "test"
+        fold: Literal["train", "development", "test"] = "test"
         names: Literal["known", "held-out"] = "known"
+        kinds: tuple[str, ...] | None = None
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -86,7 +90,7 @@ class OfflineScenes(Composed):
     def composed(self) -> Any:
         """Multiple-choice questions, one a picture."""
         c = self.config
-        return self.scenes.questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n)
+        return self.scenes.questions(c.fold, c.names, c.seed, c.n, c.kinds)
 
 
 class OfflineSequences(Composed):
@@ -104,7 +108,7 @@ class OfflineSequences(Composed):
     def composed(self) -> Any:
         """Multiple-choice questions about ``length`` frames."""
         c = self.config
-        return self.scenes.sequence_questions(fold=c.fold, names=c.names, seed=c.seed, n=c.n, length=c.length)
+        return self.scenes.sequence_questions(c.fold, c.names, c.seed, c.n, c.length, c.kinds)
 
 
 class OfflineDifferences(Composed):
@@ -123,7 +127,7 @@ class OfflineDifferences(Composed):
         from vitrail.data.scenes.differences import Differences
 
         c = self.config
-        return Differences(self.scenes, c.fold, c.seed, c.n, c.names)
+        return Differences(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds)
 
 
 class OfflineLeading(Composed):
@@ -137,7 +141,7 @@ class OfflineLeading(Composed):
         from vitrail.data.scenes.leading import LeadingPairs
 
         c = self.config
-        return LeadingPairs(self.scenes, c.fold, c.seed, c.n // 2, c.names)
+        return LeadingPairs(self.scenes, c.fold, c.seed, c.n // 2, c.names, c.kinds)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -158,10 +162,10 @@ class OfflinePresence(Composed):
 
     def composed(self) -> Any:
         """Yes and no in equal numbers."""
-        from vitrail.data.scenes.presence import Presence
+        from vitrail.data.scenes.presence import HOW, Presence
 
         c = self.config
-        return Presence(self.scenes, c.fold, c.seed, c.n, c.names)
+        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds or HOW)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -176,19 +180,20 @@ class OfflineTextRich(Composed):
     title = "Charts, maps and pages of known values"
 
     class Config(Settings):
-        """``n`` questions, drawn with ``seed``, on pictures of ``side`` pixels."""
+        """``n`` questions of ``kinds`` (default all), drawn with ``seed``, on pictures of ``side`` pixels."""
 
         n: int = Field(default=300, ge=1)
         seed: int = Field(default=0, ge=0)
-        fold: Literal["development", "test"] = "test"
+        fold: Literal["train", "development", "test"] = "test"
+        kinds: tuple[str, ...] | None = None
         side: int = Field(default=336, ge=32)
 
     def composed(self) -> Any:
         """Questions, categories in turn."""
-        from vitrail.data.text_rich import TextRich
+        from vitrail.data.text_rich.source import CATEGORIES, TextRich
 
         c = self.config
-        return TextRich(c.n, c.seed, c.fold, c.side)
+        return TextRich(c.n, c.seed, c.fold, c.side, c.kinds or CATEGORIES)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -214,7 +219,7 @@ class OfflineNeedles(Composed):
         from vitrail.data.scenes.needles import Needles
 
         c = self.config
-        return Needles(self.scenes, c.fold, c.seed, c.n, c.names, c.images, c.cells)
+        return Needles(self.scenes, c.fold, c.seed, c.n, c.names, c.images, c.cells, c.kinds)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -233,7 +238,7 @@ class OfflineQuality(Composed):
         from vitrail.data.scenes.degraded import Degraded
 
         c = self.config
-        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names)
+        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names, kinds=c.kinds)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -253,7 +258,7 @@ class OfflineAssessment(Composed):
         from vitrail.data.scenes.degraded import Degraded
 
         c = self.config
-        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names, rated=True)
+        return Degraded(self.scenes, c.fold, c.seed, c.n, c.names, rated=True, kinds=c.kinds)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
