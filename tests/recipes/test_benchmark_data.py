@@ -63,7 +63,12 @@ KINDS = {
 def test_every_composed_benchmark_has_kinds(name):
     own = {"side": 48} if name == "offline_text_rich" else {"suite": "nano-scenes-v1"}
     given = {**recipe(benchmark=name, n=4), "data": {}}
-    given["data"]["one"] = {"kind": "composed", "benchmark": name, "n": 4, "settings": {**own, "kinds": KINDS[name]}}
+    given["data"]["one"] = {
+        "kind": "composed",
+        "benchmark": name,
+        "n": 4,
+        "settings": {**own, "kinds": KINDS[name]},
+    }
     found = list(open_data(load(given), "one", "conversations"))
     assert {one.meta["kind"] for one in found} == set(KINDS[name])
     given["data"]["one"]["settings"]["kinds"] = ["smell"]

@@ -53,7 +53,10 @@ def test_a_clear_weakness_is_seen_and_a_spreading_one_is_not():
 
 
 def test_the_rule_by_hand():
-    still, fall = [0.01, -0.01, 0.0, 0.02, -0.02, 0.01, 0.0, -0.01], [0.3, 0.32, 0.28, 0.31, 0.29, 0.3, 0.33, 0.3]
+    still, fall = (
+        [0.01, -0.01, 0.0, 0.02, -0.02, 0.01, 0.0, -0.01],
+        [0.3, 0.32, 0.28, 0.31, 0.29, 0.3, 0.33, 0.3],
+    )
     both = {"what": {"what": fall, "kind": still}, "kind": {"what": still, "kind": still}}
     found = isolated(both, Isolation(DELTA, 2))
     assert found["what"].decision.verdict == "seen" and found["kind"].decision.verdict == "not seen"

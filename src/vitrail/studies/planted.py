@@ -76,7 +76,10 @@ class Planted(Design):
 
     def fixed(self) -> dict[str, Any]:
         """What must not change when cells exist."""
-        said = {"abilities": {one.name: list(one.kinds) for one in self.abilities}, "untaught": dict(self.untaught)}
+        said = {
+            "abilities": {one.name: list(one.kinds) for one in self.abilities},
+            "untaught": dict(self.untaught),
+        }
         return {**super().fixed(), "primary": [WHOLE, self.control.name], **said}
 
 
@@ -102,7 +105,11 @@ def planted(
         name=f"{paper}: abilities that were left out",
         control=Arm("all", base, "Every ability is taught."),
         methods=tuple(
-            Arm(f"without {one.name}", without(base, one, other), f"Other records stand for those of {one.name}.")
+            Arm(
+                f"without {one.name}",
+                without(base, one, other),
+                f"Other records stand for those of {one.name}.",
+            )
             for one in abilities
         ),
         evaluation=EVALUATION,

@@ -123,7 +123,9 @@ def _mean_over(ability: Ability, result: Mapping[str, Any], field: str) -> float
     kinds = [result["by_kind"][kind] for kind in ability.kinds if kind in result["by_kind"]]
     if not kinds:
         there = ", ".join(result["by_kind"])
-        raise ValueError(f"nobody asked about {ability.name} ({', '.join(ability.kinds)}); asked were {there}")
+        raise ValueError(
+            f"nobody asked about {ability.name} ({', '.join(ability.kinds)}); asked were {there}"
+        )
     return sum(one[field] * one["n"] for one in kinds) / sum(one["n"] for one in kinds)
 
 

@@ -133,10 +133,10 @@ def _moves(page: Any, found: Mapping[str, Any]) -> None:
     judged = [one for one in found["contrasts"] if "moves" in one]
     abilities = list(judged[0]["moves"])
     section = page.section("What each ability lost", "Points of accuracy, the control's less the arm's.")
-    rows = [
-        (one["method"], *(_move(one["moves"][ability]) for ability in abilities)) for one in judged
-    ]
-    section.add(DataTable(("arm", *abilities), rows, caption="Its own ability should fall, and no other move."))
+    rows = [(one["method"], *(_move(one["moves"][ability]) for ability in abilities)) for one in judged]
+    section.add(
+        DataTable(("arm", *abilities), rows, caption="Its own ability should fall, and no other move.")
+    )
 
 
 def _move(one: Mapping[str, Any]) -> str:

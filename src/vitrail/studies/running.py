@@ -215,7 +215,10 @@ def _data_of(arm: Arm, evaluation: str) -> set[str]:
     used |= {one["data"] for one in recipe["evaluation"] if one["name"] == evaluation}
     read = [recipe["data"][leaf] for name in used for leaf in leaves(recipe["data"], name)]
     return {
-        one.get("suite") or one.get("task") or one.get("benchmark") or (Path(one["path"]).name if "path" in one else one["kind"])
+        one.get("suite")
+        or one.get("task")
+        or one.get("benchmark")
+        or (Path(one["path"]).name if "path" in one else one["kind"])
         for one in read
     }
 

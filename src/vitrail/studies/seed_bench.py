@@ -1,12 +1,12 @@
 """Does a suite of SEED-Bench's abilities notice the one that was left out? (arXiv 2307.16125)
 
-``vitrail study seed_bench --testbed nano``: a minute and a half of processor time a cell, 48 cells. Expected: each
-ability falls where it was left out, and the others stay. The suite asks about scenes with exact truth, by ranking
-options: what something is (SEED-Bench's identity), of what kind it is (scene understanding's counterpart) and of which
-colour (its attributes).
+``vitrail study seed_bench --testbed nano``: about a minute of processor time a cell, 48 cells. Expected: each ability
+falls where it was left out, and the others stay. The suite asks about scenes with exact truth, by ranking options, as
+SEED-Bench does: what a thing is (its dimension *instance identity*), of what kind, and of which colour (*instance
+attributes*).
 
 What this testbed can carry: whether the suite's scores tell abilities apart (the mechanism). Counting, places and
-relations are asked by the suite, but this model does not learn them in minutes.
+relations are asked by the suite as well, but this model does not learn them in minutes.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from __future__ import annotations
 from vitrail.studies.planted import Ability, Planted, planted, weaknesses
 
 ABILITIES = tuple(Ability(kind, "offline_scenes", (kind,)) for kind in ("what", "kind", "colour"))
-UNTAUGHT = {}
+FLOOR = "on the development fold the house control answers {} % of these right, and guessing gets 25 %: nothing to lose"
+UNTAUGHT = {"count": FLOOR.format(27), "where": FLOOR.format(26), "relation": FLOOR.format(20)}
 
 
 def nano() -> Planted:
     """Three abilities, each left out once."""
-    return planted("seed_bench", ABILITIES, n=1500, questions=160, untaught=UNTAUGHT)
+    return planted("seed_bench", ABILITIES, n=1000, questions=160, untaught=UNTAUGHT)
 
 
 STUDY = weaknesses(
     "seed_bench",
-    "A model that was never asked what something is, of what kind or of which colour answers fewer of just these "
+    "A model that was never asked what a thing is, of what kind, or of which colour answers fewer of just these "
     "questions of the suite, and as many of the others, as one that was taught all three.",
-    "the best of 18 models reaches 53.4 overall; abilities are told apart by 12 dimensions, 23.9 to 72.7 within a model",
+    "the best of 18 models reaches 53.4 overall, 58.8 on pictures and 38.1 on video",
     nano,
     minutes={},
 )
