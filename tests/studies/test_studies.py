@@ -15,6 +15,7 @@ from vitrail.studies.declaring import studies, study
 from vitrail.studies.design import Association
 from vitrail.studies.engine import Comparison, engine
 from vitrail.studies.evidence import verify, write
+from vitrail.studies.planted import WHOLE, Planted
 from vitrail.studies.report import write_report
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,6 +49,8 @@ def contrast_of(design):
     """The names of what the verdict is about."""
     if isinstance(design, Association):
         return design.x.name, design.y.name
+    if isinstance(design, Planted):
+        return WHOLE, design.control.name
     return design.methods[0].name, design.control.name
 
 
