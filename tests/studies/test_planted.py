@@ -137,6 +137,9 @@ def test_one_ability_alone_cannot_be_isolated(tmp_path, monkeypatch):
     _, whole, by_name = outcome(tmp_path, monkeypatch, floor=("count", "what"))
     assert {whole["verdict"], *(one["verdict"] for one in by_name.values())} == {"not testable here"}
     assert "fewer than two abilities" in by_name["colour"]["why"]
+    assert len(whole["differences"]) == whole["n"] == 8 and by_name["colour"]["effect"] == pytest.approx(
+        0.5, abs=0.05
+    )
 
 
 def test_evidence_is_read_and_measured_again(tmp_path, monkeypatch):

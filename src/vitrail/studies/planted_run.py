@@ -66,32 +66,36 @@ def contrasts(design: Planted, control: Results, methods: Mapping[str, Results])
 def _judged(
     design: Planted, control: Results, methods: Mapping[str, Results]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    n = len(control)
+    """Every ability's contrast, in the design's order, and the whole's."""
+    arms = dict(zip((one.name for one in design.abilities), methods.values(), strict=True))
+    own = {one.name: losses(one, control, arms[one.name]) for one in design.abilities}
     closed = {one.name: why for one in design.abilities if (why := floor(one, control, design.delta))}
     open_ = [one for one in design.abilities if one.name not in closed]
-    rows = {name: _row(design, _lost(name), n, why=why) for name, why in closed.items()}
     if len(open_) < 2:
-        why = "fewer than two abilities are learnt here, so that none could be lost alone"
-        rows |= {one.name: _row(design, _lost(one.name), n, why=why) for one in open_}
-        return _ordered(design, rows), _row(design, WHOLE, n, why=why)
-    arms = dict(zip((one.name for one in design.abilities), methods.values(), strict=True))
+        alone = "fewer than two abilities are learnt here, so that none could be lost alone"
+        rows = {name: _untested(design, _lost(name), own[name], closed.get(name, alone)) for name in own}
+        least = min(own, key=lambda name: mean(own[name]))
+        return rows, _untested(design, WHOLE, own[least], alone)
     moves = {
         one.name: {other.name: losses(other, control, arms[one.name]) for other in open_} for one in open_
     }
     found = isolated(moves, design.rule)
-    rows |= {name: _told_of(design, name, one, moves[name][name]) for name, one in found.items()}
+    rows = {
+        name: _told_of(design, name, found[name], own[name])
+        if name in found
+        else _untested(design, _lost(name), own[name], closed[name])
+        for name in own
+    }
     least = min(found, key=lambda name: found[name].moves[name].value)
     verdict = both([one.decision for one in found.values()])
-    why = "; ".join(
-        f"{name}: {one.decision.why}" for name, one in found.items() if one.decision.verdict == verdict
-    )
+    why = [f"{name}: {one.decision.why}" for name, one in found.items() if one.decision.verdict == verdict]
     whole = {
-        **_row(design, WHOLE, n, why="" if verdict == "seen" else why),
+        **_row(design, WHOLE, len(control), why="" if verdict == "seen" else "; ".join(why)),
         **_figures(found[least].moves[least]),
         "verdict": verdict,
-        "differences": list(moves[least][least]),
+        "differences": own[least],
     }
-    return _ordered(design, rows), whole
+    return rows, whole
 
 
 def floor(ability: Ability, control: Results, delta: float) -> str:
@@ -149,6 +153,12 @@ def _row(design: Planted, name: str, n: int, why: str = "") -> dict[str, Any]:
     }
 
 
+def _untested(design: Planted, name: str, differences: list[float], why: str) -> dict[str, Any]:
+    """What was measured all the same, without a verdict."""
+    found = mean_t(differences, design.rule.level)
+    return {**_row(design, name, len(differences), why), **_figures(found), "differences": differences}
+
+
 def _figures(found: Estimate) -> dict[str, Any]:
     return {"effect": found.value, "interval": [found.low, found.high]}
 
@@ -162,7 +172,3 @@ def _told_of(design: Planted, name: str, found: Found, differences: list[float])
         "p": found.p,
         "moves": {other: _figures(one) for other, one in found.moves.items()},
     }
-
-
-def _ordered(design: Planted, rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {one.name: rows[one.name] for one in design.abilities}
