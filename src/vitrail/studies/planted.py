@@ -2,8 +2,8 @@
 
 A control learns every ability that a suite asks about; each arm learns all but one, and in its place reads as many
 records that ask about none of them: texts without pictures, or what the declaration gives. What is taught of the
-others is the same, record by record, and so are steps and seeds. The suite is then asked of all, every draw with
-questions of its own, and judged by :mod:`vitrail.statistics.isolation`.
+others is the same, record by record, and so are steps and seeds; the connector has met the same captions before. The
+suite is then asked of all, every draw with questions of its own, and judged by :mod:`vitrail.statistics.isolation`.
 
 An ability that the control answers no better than by guessing cannot be lost: *not testable here*. Which abilities are
 tried was chosen on the development fold; those that had failed there are declared with what they reached
@@ -24,6 +24,10 @@ from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
 
 SUITE = "nano-scenes-v1"
+UNASKED = {"kind": "scene_texts", "suite": SUITE, "kinds": ["count", "where", "relation"]}
+"""Without pictures, about what no suite here tries to teach."""
+DELTA = 0.1
+"""Share of right answers: what a lost ability must lose at least, and what no other may move by."""
 WHOLE = "the least that any ability lost"
 """What the first contrast is called: it holds where every ability's own does."""
 
@@ -96,11 +100,11 @@ def planted(
 ) -> Planted:
     """The design: ``n`` records and ``questions`` of each ability, ``seeds`` pairs.
 
-    ``filler``: data (with fold train) that stands where an ability was left out; default: texts about scenes. ``tune``
-    changes the stage in which all learn.
+    ``filler``: data that stands where an ability was left out, from the training fold; default: texts about scenes.
+    ``tune`` changes the stage in which all learn.
     """
     base = taught(paper, abilities, n, questions, tune or {})
-    other = {"kind": "scene_texts", "suite": SUITE, "fold": "train", **(filler or {}), "n": n}
+    other = {**(filler or UNASKED), "fold": "train", "n": n}
     return Planted(
         name=f"{paper}: abilities that were left out",
         control=Arm("all", base, "Every ability is taught."),
@@ -121,10 +125,6 @@ def planted(
         abilities=tuple(abilities),
         untaught=dict(untaught or {}),
     )
-
-
-DELTA = 0.1
-"""Share of right answers: what a lost ability must lose at least, and what no other may move by."""
 
 
 def taught(
