@@ -9,7 +9,7 @@ import pytest
 from pretended_cells import pretended
 from vitrail.cli.compare import print_outcome
 from vitrail.papers.evidence import read_file
-from vitrail.recipes.loading import load
+from vitrail.recipes.loading import load, plain
 from vitrail.recipes.sources import open_data
 from vitrail.studies import execution, planted_run
 from vitrail.studies.declaring import studies, study
@@ -82,6 +82,15 @@ def test_what_others_are_taught_is_the_same_record_by_record():
         ours, theirs = open_data(control, name, "conversations"), open_data(arm, name, "conversations")
         assert [one.id for one in ours] == [one.id for one in theirs]
         assert all(one.meta["fold"] == "train" for one in ours)
+
+
+def test_any_recipe_can_be_the_base():
+    base = plain(load("nano"))
+    made = design(base=base, tune={"learning_rate": 1e-4})
+    assert [arm.recipe["model"] for arm in made.arms] == [base["model"]] * 4
+    *before, last = base["stages"]
+    assert [*made.control.recipe["stages"][:-1]] == before
+    assert made.control.recipe["stages"][-1] == {**last, "data": "taught", "learning_rate": 1e-4}
 
 
 def test_a_cell_asks_the_test_fold_and_draws_anew():
@@ -166,6 +175,8 @@ def test_a_mock_gives_no_verdict(tmp_path, monkeypatch):
         (lambda made: replace(made, abilities=(*ABILITIES[:2], ABILITIES[0])), "'what' of question is of two"),
         (lambda made: planted_run.share(Ability("when", "offline_sequences", ("when",)), {"by_kind": {"what": {}}}),
          "nobody asked about when"),
+        (lambda made: planted("x", [Ability("aligned", "offline_scenes", ("what",)), *ABILITIES[1:]], n=4, questions=4),
+         "the ability 'aligned' bears the name"),
     ],
 )  # fmt: skip
 def test_what_is_refused(wrong, message):

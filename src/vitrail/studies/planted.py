@@ -18,7 +18,7 @@ from typing import Any
 
 from vitrail.recipes.loading import load, plain
 from vitrail.statistics.isolation import Isolation
-from vitrail.studies.arms import Arm
+from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
@@ -97,21 +97,23 @@ def planted(
     filler: Mapping[str, Any] | None = None,
     untaught: Mapping[str, str] | None = None,
     tune: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Planted:
     """The design: ``n`` records and ``questions`` of each ability, ``seeds`` pairs.
 
-    ``filler``: data that stands where an ability was left out, from the training fold; default: texts about scenes.
-    ``tune`` changes the stage in which all learn.
+    ``base``: a plain recipe of any model, whose last stage learns the abilities; default: the house control. ``tune``
+    changes that stage. ``filler``: data that stands where an ability was left out, from the training fold; default:
+    texts about scenes. ValueError for an ability that bears the name of other data.
     """
-    base = taught(paper, abilities, n, questions, tune or {})
+    recipe = taught(base or captioned(), paper, abilities, n, questions, tune or {})
     other = {**(filler or UNASKED), "fold": "train", "n": n}
     return Planted(
         name=f"{paper}: abilities that were left out",
-        control=Arm("all", base, "Every ability is taught."),
+        control=Arm("all", recipe, "Every ability is taught."),
         methods=tuple(
             Arm(
                 f"without {one.name}",
-                without(base, one, other),
+                without(recipe, one, other),
                 f"Other records stand for those of {one.name}.",
             )
             for one in abilities
@@ -127,19 +129,37 @@ def planted(
     )
 
 
-def taught(
-    paper: str, abilities: Sequence[Ability], n: int, questions: int, tune: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The control's recipe: the house control, whose connector meets captions and whose last stage learns them all."""
+def captioned() -> dict[str, Any]:
+    """The house control whose connector meets captions first, so that no question is learnt before the last stage."""
     base = house()
-    data: dict[str, Any] = {"aligned": {**base["data"]["scenes"], "kinds": ["caption"], "turns": [1, 1]}}
+    align, last = base["stages"]
+    captions = {**base["data"]["scenes"], "kinds": ["caption"], "turns": [1, 1]}
+    return {**base, "data": {"aligned": captions}, "stages": [{**align, "data": "aligned"}, last]}
+
+
+def taught(
+    base: Mapping[str, Any],
+    paper: str,
+    abilities: Sequence[Ability],
+    n: int,
+    questions: int,
+    tune: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The control's recipe: ``base``, whose last stage learns every ability, and which is asked about all of them."""
+    *before, last = base["stages"]
+    read = {leaf for stage in before for leaf in (stage["data"], *leaves(base["data"], stage["data"]))}
+    data = {name: one for name, one in base["data"].items() if name in read}
+    used = sorted({one.name for one in abilities} & set(data))
+    if used:
+        raise ValueError(f"the ability {used[0]!r} bears the name of data that a stage reads; rename it")
     data |= {one.name: one.data("train", n) for one in abilities}
     data["taught"] = {"kind": "mixture", "sources": [one.name for one in abilities]}
     data |= {f"ask-{one.name}": one.data("development", questions) for one in abilities}
     data[EVALUATION] = {"kind": "mixture", "sources": [f"ask-{one.name}" for one in abilities]}
-    align, last = base["stages"]
-    stages = [{**align, "data": "aligned"}, {**last, "data": "taught", **tune}]
-    return plain(load({**base, "name": f"{paper}-taught", "data": data, "stages": stages}))
+    asked = {"name": EVALUATION, "data": EVALUATION, "conditions": ["trained"]}
+    stages = [*before, {**last, "data": "taught", **tune}]
+    changes = {"name": f"{paper}-taught", "data": data, "stages": stages, "evaluation": [asked]}
+    return plain(load({**base, **changes}))
 
 
 def without(recipe: Mapping[str, Any], ability: Ability, other: Mapping[str, Any]) -> dict[str, Any]:
