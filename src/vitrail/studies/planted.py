@@ -22,6 +22,7 @@ from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.declaring import Study
 from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
+from vitrail.studies.taught import Taught
 
 SUITE = "nano-scenes-v1"
 UNASKED = {"kind": "scene_texts", "suite": SUITE, "kinds": ["count", "where", "relation"]}
@@ -105,7 +106,7 @@ def planted(
     changes that stage. ``filler``: data that stands where an ability was left out, from the training fold; default:
     texts about scenes. ValueError for an ability that bears the name of other data.
     """
-    recipe = taught(base or captioned(), paper, abilities, n, questions, tune or {})
+    recipe = taught(base or captioned(house()), paper, abilities, n, questions, tune or {})
     other = {**(filler or UNASKED), "fold": "train", "n": n}
     return Planted(
         name=f"{paper}: abilities that were left out",
@@ -129,11 +130,10 @@ def planted(
     )
 
 
-def captioned() -> dict[str, Any]:
-    """The house control whose connector meets captions first, so that no question is learnt before the last stage."""
-    base = house()
+def captioned(base: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe of the house whose connector meets captions first, so that nothing is asked before the last stage."""
     align, last = base["stages"]
-    captions = {**base["data"]["scenes"], "kinds": ["caption"], "turns": [1, 1]}
+    captions = {**house()["data"]["scenes"], "kinds": ["caption"], "turns": [1, 1]}
     return {**base, "data": {"aligned": captions}, "stages": [{**align, "data": "aligned"}, last]}
 
 
@@ -174,7 +174,7 @@ def weaknesses(
     paper: str, claim: str, published: str, design: Callable[[], Planted], minutes: Mapping[str, float]
 ) -> Study:
     """The study of a suite's planted weaknesses."""
-    return Study(
+    return Taught(
         paper=paper,
         claim=claim,
         published=published,

@@ -1,8 +1,8 @@
 """Does a suite of Q-Bench's questions notice the one that was left out? (arXiv 2309.14181)
 
-``vitrail study q_bench --testbed nano``: about a minute of processor time a cell, 48 cells. Expected: each type of
-question falls where it was left out, and the others stay. The suite distorts scenes by known corruptions and asks
-Q-Bench's three types: is this distortion there (*yes-or-no*), which is it (*what*), how strong is it (*how*).
+``vitrail study q_bench --testbed nano``: about a minute and a half of processor time a cell, 48 cells. Expected: each
+type of question falls where it was left out, and the others stay. The suite distorts scenes by known corruptions and
+asks Q-Bench's three types: is this distortion there (*yes-or-no*), which is it (*what*), how strong is it (*how*).
 
 What this testbed can carry: whether the suite's scores tell the types apart (the mechanism), on five distortions that
 a tower trained on clean scenes of 64 pixels lets through.
@@ -17,7 +17,7 @@ ABILITIES = tuple(Ability(kind, "offline_quality", (kind,)) for kind in ("yes-or
 
 def nano() -> Planted:
     """Three types of question, each left out once."""
-    return planted("q_bench", ABILITIES, n=1000, questions=160)
+    return planted("q_bench", ABILITIES, n=1500, questions=160)
 
 
 STUDY = weaknesses(
