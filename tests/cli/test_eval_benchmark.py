@@ -8,8 +8,8 @@ import pytest
 
 from official_files import mmr, mmr_pair, seed_bench, seed_row
 from vitrail.evaluation import score
+from vitrail.evaluation.score_tables import official_table
 from vitrail.recipes.loading import load
-from vitrail.recipes.report import _official
 from vitrail.recipes.sources import open_data
 
 
@@ -157,8 +157,8 @@ def test_a_recipe_asks_a_benchmark(place, run):
 
 
 def test_a_report_shows_the_official_score(place):
-    """What :func:`vitrail.recipes.report` makes of scores, without plots."""
+    """What :mod:`vitrail.recipes.report` makes of scores, without plots."""
     answers = place / "out" / "seed_bench" / "trained.jsonl"
-    table, notice = _official("seed", {"trained": score(answers)})
+    table, notice = official_table("seed", {"trained": score(answers)})
     assert "overall" in table.html() and "random" in table.html() and "6 of 7 rows" in notice.html()
-    assert _official("seed", {}) == []
+    assert official_table("seed", {}) == []

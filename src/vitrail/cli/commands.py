@@ -46,6 +46,10 @@ COMMANDS: dict[str, Command] = {
             ),
             "import": Command("another tool's predictions on a benchmark, scored here", "eval_import"),
             "score": Command("score a file of answers again, without asking", "eval_score"),
+            "report": Command(
+                "one HTML page of results: abilities beside baselines and other models, calibration, mistakes",
+                "eval_report",
+            ),
         },
     ),
     "chat": Command("talk to a model, with pictures", "chat"),

@@ -168,6 +168,9 @@ def _file_task(args: argparse.Namespace) -> tuple[Any, Any]:
         )
     parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in DEFAULTS.items()}
     parts["metric"] = parts["metric"] or ("match" if parts["inferencer"] == "generate" else "accuracy")
+    place = str(Path(args.data).absolute()) if Path(args.data).exists() else args.data
+    # A report looks there for the pictures; what was asked is in the fingerprint of the source.
+    parts["scenario"] = {"name": "file", "path": place}
     return Task(name=args.name or run_name(args.data), **parts), source
 
 

@@ -70,7 +70,11 @@ class Scores:
 
 def score(path: Path | str) -> Scores:
     """Score a file of answers, finished or not. The same file gives the same scores, wherever it is read."""
-    answers = read_answers(path)
+    return scores_of(read_answers(path))
+
+
+def scores_of(answers: Answers) -> Scores:
+    """As :func:`score`, of a file that is read already."""
     guessed = _guessed(answers)
     unread = sum(row["type"] == "unread" for row in answers.set_aside)
     set_aside = len(answers.set_aside) - unread

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrail.evaluation.answers import Answers, read_answers
 from vitrail.evaluation.calibration import confidence
+from vitrail.evaluation.question_cards import GALLERY
 from vitrail.evaluation.run import run_task
 from vitrail.evaluation.scores import Scores, score
 from vitrail.recipes import assembly
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.training.progress import Progress
 
-GALLERY = "gallery.jsonl"
 EVERY_SECONDS = 10.0
 
 

@@ -100,12 +100,12 @@ class Bars:
                 if bar is not None:
                     y = group - 0.4 + thick * (index + 0.5)
                     self._draw(axes, y, thick, [scale * x for x in bar], index, scale)
-        for marks in self.marks.values():
+        for index, marks in enumerate(self.marks.values()):
+            dashes = (0, (2, 1.6)) if index == 0 else (0, (0.8, 2.4))
             for group, mark in enumerate(marks):
                 if mark is not None:
-                    axes.plot(
-                        [scale * mark] * 2, [group - 0.46, group + 0.46], color=_INK, lw=1.1, ls=(0, (2, 1.6))
-                    )
+                    ends = [group - 0.46, group + 0.46]
+                    axes.plot([scale * mark] * 2, ends, color=_INK, lw=1.1 + 0.5 * index, ls=dashes)
         axes.set_yticks(range(len(self.groups)), [_plain(name) for name in self.groups])
         axes.set_ylim(len(self.groups) - 0.45, -0.55)
         if self.percent:
@@ -115,7 +115,7 @@ class Bars:
         axes.grid(axis="x", color=_GRID, lw=0.8)
         axes.tick_params(axis="y", length=0)
         legend = [(name, f"s{index % SERIES_COLOURS + 1}", "bar") for index, name in enumerate(bars)]
-        legend += [(name, "ink", "mark") for name in self.marks]
+        legend += [(name, "ink", "mark dotted" if index else "mark") for index, name in enumerate(self.marks)]
         return _chart(figure, self.title, legend, self._table(bars), self.note)
 
     def _draw(self, axes: Any, y: float, thick: float, bar: list[float], index: int, scale: float) -> None:
