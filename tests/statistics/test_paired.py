@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vitrail.statistics.paired import holm, mcnemar
+from vitrail.statistics.paired import holm, mcnemar, sign_flips
 
 
 def _answers(both, only_first, only_second, neither):
@@ -48,3 +48,34 @@ def test_holm_against_known_values():
     assert holm([]) == []
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([1.2])
+
+
+def test_sign_flips_are_mcnemar_s_test_where_items_are_single():
+    for only_first, only_second in ((15, 5), (3, 0), (40, 40)):
+        a, b = _answers(10, only_first, only_second, 10)
+        assert sign_flips(a, b) == mcnemar(a, b).p
+    assert sign_flips([1, 0], [1, 0]) == 1.0 and sign_flips([], []) == 1.0
+
+
+def test_sign_flips_go_over_whole_clusters():
+    a, b = [1.0] * 20 + [1, 0], [0.0] * 20 + [0, 1]
+    assert sign_flips(a, b, [0] * 20 + [1, 2]) == 1.0, "one picture says nothing by itself"
+    assert sign_flips(a, b) < 1e-3
+    # By hand, of differences 3, 1, -1, 2: |sum| is 5 or more for 4 of 16 ways to set their signs.
+    assert sign_flips([3, 1, 0, 2], [0, 0, 1, 0], "abcd") == 4 / 16
+
+
+def test_many_sign_flips_keep_their_level_and_repeat():
+    rng = np.random.default_rng(1)
+    found = [sign_flips(rng.normal(size=30), rng.normal(size=30)) <= 0.05 for _ in range(100)]
+    assert np.mean(found) <= 0.1
+    a, b = rng.normal(size=30), rng.normal(1, size=30)
+    assert sign_flips(a, b) == sign_flips(a, b) < 0.05
+    assert sign_flips(a + 3, a) == 1 / 10000
+
+
+def test_sign_flips_refuse_unlike_lengths():
+    with pytest.raises(ValueError, match="same items"):
+        sign_flips([1], [1, 0])
+    with pytest.raises(ValueError, match="one cluster for each"):
+        sign_flips([1], [0], "ab")

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
             ),
         },
     ),
+    "leaderboard": Command("all results below a folder: models by benchmarks, intervals, ties", "leaderboard"),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"

@@ -1,7 +1,8 @@
 """The file of answers: one header, then a row for each question that was answered or set aside.
 
 JSON lines. The header says what was asked of which model, with fingerprints; a later run goes on with the
-file only if they are the same. Rows stand in the order of the source.
+file only if they are the same. Rows stand in the order of the source. How long asking took stands in a file beside it
+(``trained.seconds``), so that the answers are the same bytes whenever and however often they were broken off.
 """
 
 from __future__ import annotations
@@ -31,6 +32,17 @@ class Answers:
         """Whether every row of the scenario was answered or set aside."""
         unread = sum(row["type"] == "unread" for row in self.set_aside)
         return len(self.rows) + len(self.set_aside) - unread == self.header["rows"]
+
+    @property
+    def seconds(self) -> float:
+        """What asking took, all together; 0 where nothing tells."""
+        own = sum(row.get("seconds", 0.0) for row in self.rows)  # files of earlier versions say it row by row
+        return round(own + sum(line["seconds"] for line in read_log(times_path(self.path))), 4)
+
+
+def times_path(path: Path) -> Path:
+    """The file beside a file of answers that says how long each part of it took."""
+    return path.with_suffix(".seconds")
 
 
 def read_answers(path: Path | str) -> Answers:
@@ -63,6 +75,7 @@ def open_answers(path: Path, header: dict[str, Any]) -> JsonlLog:
     log = JsonlLog(path, unique="key", sync_every=16)
     lines = log.read()
     if not lines:
+        times_path(path).unlink(missing_ok=True)
         log.append({"key": "header", "type": "header", "version": VERSION, **header})
         return log
     there = read_answers(path).header

@@ -152,7 +152,7 @@ def _judged(item: Item, text: str, metric: Match) -> dict[str, Any]:
         "text": text,
         "finished": True,
     }
-    return {**row, **metric.judge(row)._asdict(), "seconds": 0.0}
+    return {**row, **metric.judge(row)._asdict()}
 
 
 def _header(task: Task, source: Source, predictions: Path, condition: str) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
-from vitrail.evaluation.answers import open_answers
+from vitrail.evaluation.answers import open_answers, times_path
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
 from vitrail.evaluation.transforms import transform as named_transform
 from vitrail.evaluation.transforms import transform_of
 from vitrail.inference.methods import TRACE, using
 from vitrail.storage.cache import key
+from vitrail.storage.log import JsonlLog
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
-    from vitrail.storage.log import JsonlLog
 
 PROTOCOL = ("benchmark", "circular", "questions")
 """What a source may say of itself that its score depends on: which benchmark it is, whether options go round, and how
@@ -59,8 +59,8 @@ def run_task(
         model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
         methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
 
-    Killed and started again it goes on: what was answered is not asked again. A question that cannot be asked
-    is set aside with its reason. ValueError if the file there was made under other settings, or by another
+    Killed and started again it goes on: what was answered is not asked again, and the file ends as the same bytes. A
+    question that cannot be asked is set aside with its reason. ValueError if the file there was made under other settings, or by another
     model.
     """
     if batch_size < 1:
@@ -77,8 +77,8 @@ def run_task(
         if methods:
             header["methods"] = [{"name": name, **settings} for name, settings in methods]
             header["fingerprints"]["methods"] = key(json.dumps(header["methods"], sort_keys=True))
-        with open_answers(path, header) as log:
-            run.go(log, progress)
+        with open_answers(path, header) as log, JsonlLog(times_path(path)) as times:
+            run.go(log, times, progress)
     return path
 
 
@@ -123,7 +123,7 @@ class _Run:
         found = getattr(self.instruction, "fingerprint", "")
         return {"examples": found} if found else {}
 
-    def go(self, log: JsonlLog, progress: Progress | None) -> None:
+    def go(self, log: JsonlLog, times: JsonlLog, progress: Progress | None) -> None:
         """Everything that is not in the log yet, window by window, in the order of the source."""
         seen = log.seen()
         for bad in set_aside_of(self.source).rows:
@@ -136,16 +136,22 @@ class _Run:
                 self.first_row_of.setdefault(row["id"], row["row"])
         total, window = len(self.source), 4 * self.batch_size
         for start in range(0, total, window):
-            rows = [row for row in range(start, min(start + window, total)) if f"row:{row}" not in seen]
-            if rows:
-                for entry in self._answer(rows):
-                    log.append(entry)
+            rows = range(start, min(start + window, total))
+            missing = [row for row in rows if f"row:{row}" not in seen]
+            if missing:
+                begun = time.perf_counter()
+                # Float sums depend in their last bits on what shares a batch: a window that a kill cut in two
+                # is asked as a whole again, so that its answers are those of a run that was never killed.
+                asked = missing if self.batch_size == 1 else list(rows)
+                entries = [entry for entry in self._answer(asked) if entry["row"] in set(missing)]
+                log.extend(entries)
+                spent = {"row": missing[0], "rows": len(entries)}
+                times.append({**spent, "seconds": round(time.perf_counter() - begun, 4)})
             if progress is not None:
                 progress(min(start + window, total), total)
 
     def _answer(self, rows: list[int]) -> list[dict[str, Any]]:
         """The entries of some rows: asked together, in their order."""
-        begun = time.perf_counter()
         entries: dict[int, dict[str, Any]] = {}
         ready: list[tuple[Item, Any]] = []
         for row in rows:
@@ -164,11 +170,10 @@ class _Run:
         answers = (
             self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
         )
-        seconds = round((time.perf_counter() - begun) / max(1, len(ready)), 4)
         for (item, asked), answer in zip(ready, answers, strict=True):
             traces = getattr(getattr(asked, "prompt", None), "meta", {}).get(TRACE)
             told = {**answer, TRACE: traces} if traces else answer
-            entries[item.row] = self._entry(item, told, seconds)
+            entries[item.row] = self._entry(item, told)
         return [entries[row] for row in rows]
 
     def _about(self, row: int) -> dict[str, Any]:
@@ -184,7 +189,7 @@ class _Run:
         chat = self.change(item.chat, item.root)
         return item if chat is item.chat else Item(**{**vars(item), "chat": chat})
 
-    def _entry(self, item: Item, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _entry(self, item: Item, answer: dict[str, Any]) -> dict[str, Any]:
         row = {
             "key": f"row:{item.row}",
             "type": "answer",
@@ -201,7 +206,7 @@ class _Run:
         }
         judged = self.metric.judge(row)
         measured = {"loss": self.metric.loss(row)} if hasattr(self.metric, "loss") else {}
-        return {**row, **judged._asdict(), **measured, "seconds": seconds}
+        return {**row, **judged._asdict(), **measured}
 
 
 def _protocol(source: Source) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def scores_of(answers: Answers) -> Scores:
         by_names={
             names: rate(rows, guessed) for names, rows in grouped(answers.rows, "names").items() if names
         },
-        seconds=round(sum(row["seconds"] for row in answers.rows), 3),
+        seconds=round(answers.seconds, 3),
         fingerprints=answers.header["fingerprints"],
         official=official_score(answers),
     )

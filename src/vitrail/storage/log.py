@@ -1,6 +1,6 @@
 """An append-only log of JSON lines that survives being killed.
 
-Each :meth:`JsonlLog.append` is one ``write`` of one whole line, so a killed process leaves whole lines and at
+Each :meth:`JsonlLog.append` is one ``write`` of whole lines, so a killed process leaves whole lines and at
 most one torn last line. Opening the log for writing cuts a torn line off; reading never shows it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,22 +48,33 @@ class JsonlLog:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row. ValueError for a key that is there already or missing from the row."""
-        line = (json.dumps(row, ensure_ascii=False, separators=(", ", ": "), default=_plain) + "\n").encode()
+        self.extend([row])
+
+    def extend(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add some rows by one ``write``: a killed process leaves all of them or, nearly always, none.
+
+        ValueError for a key that is there already, twice among them or missing; then nothing is added.
+        """
+        lines = b"".join(
+            (json.dumps(row, ensure_ascii=False, separators=(", ", ": "), default=_plain) + "\n").encode()
+            for row in rows
+        )
         handle = self._open()
-        key = self.key(row) if self.unique else None
-        if self.unique and key in self._known():
-            raise ValueError(f"{self.path} has a row with {self._describe(key)} already.")
+        keys = [self.key(row) for row in rows] if self.unique else []
+        for place, key in enumerate(keys):
+            if key in self._known() or key in keys[:place]:
+                raise ValueError(f"{self.path} has a row with {self._describe(key)} already.")
         start = os.fstat(handle).st_size
         try:
-            written = os.write(handle, line)
-            while written < len(line):
-                written += os.write(handle, line[written:])
+            written = os.write(handle, lines)
+            while written < len(lines):
+                written += os.write(handle, lines[written:])
         except BaseException:
             os.ftruncate(handle, start)
             raise
         if self._keys is not None:
-            self._keys.add(key)
-        self._unsynced += 1
+            self._keys.update(keys)
+        self._unsynced += len(rows)
         if self._unsynced >= self.sync_every:
             self._sync()
 

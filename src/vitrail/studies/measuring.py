@@ -45,7 +45,7 @@ def measured(run: RunFolder, evaluation: str, condition: str = "trained") -> dic
         "ids": [row["id"] for row in rows],
         "clusters": [row["cluster"] for row in rows],
         "set_aside": len(answers.set_aside),
-        "asked_seconds": round(sum(row["seconds"] for row in rows), 4),
+        "asked_seconds": answers.seconds,
     }
 
 
