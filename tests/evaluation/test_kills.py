@@ -1,4 +1,4 @@
-"""An evaluation killed twenty times at random ends with the bytes of one that was never killed, and asks nothing twice."""
+"""An evaluation killed twenty times at random ends with the bytes of one that never was, and asks nothing twice."""
 
 from __future__ import annotations
 
@@ -76,14 +76,19 @@ def test_twenty_kills(tmp_path):
     here = Path(__file__).parent
     code = STORM.format(paths=[str(here), str(here.parent)], folder=str(tmp_path))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == [21, True]
     killed, whole = (tmp_path / name / "storm/trained.jsonl" for name in ("killed", "whole"))
     assert killed.read_bytes() == whole.read_bytes()
     starts = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
-    assert all(not set(rows) & set(have) for _, rows, have in starts), "what is in the file is not asked again"
+    assert all(not set(rows) & set(have) for _, rows, have in starts), (
+        "what is in the file is not asked again"
+    )
     assert len({started for started, _, _ in starts}) > 4, "the kills must come in the middle"
     found = score(killed)
     assert (found.overall.n, found.set_aside, found.missing) == (149, 1, 0)

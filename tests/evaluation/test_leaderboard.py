@@ -22,7 +22,11 @@ def test_a_clear_winner_and_a_tie(tmp_path):
     write(tmp_path / "c/t/trained.jsonl", right(0.5, shift=3), model="c")
     board = leaderboard(tmp_path)
     (column,) = board.columns
-    assert {name: cell.ranks for name, cell in column.cells.items()} == {"a": (1, 1), "b": (2, 3), "c": (2, 3)}
+    assert {name: cell.ranks for name, cell in column.cells.items()} == {
+        "a": (1, 1),
+        "b": (2, 3),
+        "c": (2, 3),
+    }
     assert column.cells["a"].blind == 0.5 and column.random == 0.5 and board.left_out == {}
     found = {(pair.first, pair.second): pair for pair in column.pairs}
     assert found["a", "b"].difference == pytest.approx(0.4) and found["b", "c"].adjusted > 0.5
@@ -37,8 +41,16 @@ def test_a_clear_winner_and_a_tie(tmp_path):
 def test_questions_on_one_picture_are_one_trial(tmp_path):
     """Twenty questions about one picture say no more than one: nobody wins by them."""
     one = {"cluster": "the same"}
-    write(tmp_path / "a/trained.jsonl", [answer(i, i < 38, **(one if i < 20 else {})) for i in range(40)], model="a")
-    write(tmp_path / "b/trained.jsonl", [answer(i, 20 <= i < 38, **(one if i < 20 else {})) for i in range(40)], model="b")
+    write(
+        tmp_path / "a/trained.jsonl",
+        [answer(i, i < 38, **(one if i < 20 else {})) for i in range(40)],
+        model="a",
+    )
+    write(
+        tmp_path / "b/trained.jsonl",
+        [answer(i, 20 <= i < 38, **(one if i < 20 else {})) for i in range(40)],
+        model="b",
+    )
     (column,) = leaderboard(tmp_path).columns
     assert column.pairs[0].difference == 0.5 and column.pairs[0].p == 1.0
     assert column.cells["a"].ranks == column.cells["b"].ranks == (1, 2)
@@ -61,7 +73,9 @@ def test_another_version_or_protocol_is_another_column(tmp_path, changes, point)
     write(tmp_path / "b.jsonl", rows, model="b", questions=40, **changes)
     board = leaderboard(tmp_path)
     assert [column.name for column in board.columns] == ["colours #1", "colours #2"]
-    assert all(len(column.cells) == 1 and not column.pairs and point in column.differs for column in board.columns)
+    assert all(
+        len(column.cells) == 1 and not column.pairs and point in column.differs for column in board.columns
+    )
     assert any("not comparable" in line and point in line for line in remarks(board))
 
 

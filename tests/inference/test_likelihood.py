@@ -11,8 +11,9 @@ import transformers as T
 
 from conftest import chat
 from families import IMAGE, TEXT, gemma3, llava, qwen2vl, smolvlm
-from vitrail.data.records import Message
+from vitrail.data.records import Image, Message
 from vitrail.inference.likelihood import OptionLogProbs, option_logprobs, prompt_sharing, rank
+from vitrail.inference.picture_prefix import why_not
 from vitrail.models.encoding import Encoded
 
 FAMILIES = {"llava": llava, "qwen2vl": qwen2vl, "smolvlm": smolvlm}
@@ -128,6 +129,55 @@ def test_equals_one_plain_forward_for_each_option(family):
         ):
             found = option_logprobs(model, Collate(family, side), items, **settings)
             assert apart(found, wanted) < 1e-5, (side, settings)
+
+
+class Counting(Collate):
+    """How many pictures are forwarded."""
+
+    forwarded = 0
+
+    def __call__(self, records: list[Encoded]) -> dict:
+        self.forwarded += len(records)
+        return super().__call__(records)
+
+
+def about_pictures(items: list, of: int) -> list:
+    """The same questions, ``of`` of them about each picture: a beginning and a picture in common."""
+    found = []
+    for place, (prompt, options) in enumerate(items):
+        first = items[place - place % of][0].input_ids.tolist()
+        stop = len(first) - first[::-1].index(IMAGE)
+        own = prompt.input_ids.tolist()
+        ids = [*first[:stop], *own[len(own) - own[::-1].index(IMAGE) :]]
+        visual = np.where(np.array(ids) == IMAGE, 0, -1)
+        picture = Image(path=f"{place // of}.png")
+        found.append(
+            (dataclasses.replace(encoded(ids, place // of), item=visual, images=(picture,)), options)
+        )
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_picture_is_forwarded_once_for_its_questions(family):
+    model, items = build(family)
+    items = about_pictures(items, 3)
+    wanted = reference(model, Collate(family), items)
+    assert why_not(model) == ""
+    for side in ("right", "left"):
+        for settings, pictures in (
+            ({}, 3),
+            ({"batch_size": 3}, 3),
+            ({"batch_size": 2}, 5),
+            ({"token_budget": 40}, 3),
+            ({"batch_size": 1}, 7),
+        ):
+            collate = Counting(family, side)
+            assert apart(option_logprobs(model, collate, items, **settings), wanted) < 1e-5, (side, settings)
+            assert collate.forwarded == pictures, settings
+    handle = model.register_forward_hook(lambda *_: None)
+    collate = Counting(family)
+    assert apart(option_logprobs(model, collate, items), wanted) < 1e-5 and collate.forwarded == 7
+    handle.remove()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

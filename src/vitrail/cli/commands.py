@@ -46,13 +46,19 @@ COMMANDS: dict[str, Command] = {
             ),
             "import": Command("another tool's predictions on a benchmark, scored here", "eval_import"),
             "score": Command("score a file of answers again, without asking", "eval_score"),
+            "compare": Command(
+                "two files of results row by row: ours, lmms-eval's samples, VLMEvalKit's predictions",
+                "eval_compare",
+            ),
             "report": Command(
                 "one HTML page of results: abilities beside baselines and other models, calibration, mistakes",
                 "eval_report",
             ),
         },
     ),
-    "leaderboard": Command("all results below a folder: models by benchmarks, intervals, ties", "leaderboard"),
+    "leaderboard": Command(
+        "all results below a folder: models by benchmarks, intervals, ties", "leaderboard"
+    ),
     "chat": Command("talk to a model, with pictures", "chat"),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"

@@ -43,16 +43,17 @@ def _tasks(folder: Path, condition: str) -> dict[str, Path]:
 
 
 def _print(name: str, comparison: Any, args: argparse.Namespace) -> None:
-    rows = [_row(kind, one) for kind, one in comparison.by_kind.items()]
+    rows = [difference_cells(kind, one) for kind, one in comparison.by_kind.items()]
     if comparison.overall is not None:
-        rows.append(_row("all", comparison.overall))
-    columns = ("kind", "questions", "first", "second", "first − second", "95 % interval", "p (McNemar)")
+        rows.append(difference_cells("all", comparison.overall))
+    columns = ("kind", "questions", "first", "second", "first − second", "95 % interval", "p (paired)")
     print_table(f"{name}: {args.first} against {args.second}", columns, rows, right=range(1, 7))
     if comparison.unpaired:
         print(f"{comparison.unpaired} questions that only one of them answered are left out.")
 
 
-def _row(kind: str, one: Any) -> tuple[str, ...]:
+def difference_cells(kind: str, one: Any) -> tuple[str, ...]:
+    """A paired difference as cells of a table."""
     interval = "–"
     if one.interval is not None:
         interval = " to ".join(f"{100 * end:+.1f}" for end in one.interval)

@@ -25,7 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", default="", help="default: the model and its evaluations")
     parser.add_argument(
-        "--gallery", type=natural, default=48, metavar="N", help="mistakes shown at most (default 48; 0: none)"
+        "--gallery",
+        type=natural,
+        default=48,
+        metavar="N",
+        help="mistakes shown at most (default 48; 0: none)",
     )
     add_json(parser)
 

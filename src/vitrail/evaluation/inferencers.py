@@ -106,12 +106,17 @@ class Likelihood:
 
     def describe(self, bundle: Bundle) -> dict[str, Any]:
         """How the options are forwarded with this model, for the answers file."""
+        from vitrail.inference import picture_prefix
         from vitrail.inference.likelihood import prompt_sharing
 
         if self.config.share_prompt is False:
             return {"share_prompt": False, "reason": "by setting"}
         sharing = prompt_sharing(bundle.model)
-        return {"share_prompt": sharing.possible, "reason": sharing.reason}
+        told: dict[str, Any] = {"share_prompt": sharing.possible, "reason": sharing.reason}
+        if sharing.possible:
+            reason = picture_prefix.why_not(bundle.model)
+            told["share_pictures"] = reason or True
+        return told
 
 
 class Reference:

@@ -1,7 +1,7 @@
 """A table of results: models down, benchmarks across, and which models are tied.
 
-A column holds figures that may be compared: the same questions (the same version of them), put, answered and read in the
-same way. Results under another protocol get a column of their own, and the table says what differs. Two models are tied
+A column holds figures that may be compared: the same version of the same questions, put, answered and read in the same
+way. Results under another protocol get a column of their own, and the table says what differs. Two models are tied
 in a column unless their answers, question by question, differ by more than chance: McNemar's exact test, signs flipped
 picture by picture where questions share one, Holm's correction over all pairs of the column.
 """
@@ -85,7 +85,9 @@ def leaderboard(folder: Path | str) -> Leaderboard:
     results = [Result.of(path) for path in find([folder])]
     asked = [one for one in results if one.transform == AS_IS]
     if not asked:
-        raise ValueError(f"all results below {folder} are of changed questions (blind …); give those as they are")
+        raise ValueError(
+            f"all results below {folder} are of changed questions (blind …); give those as they are"
+        )
     left_out = {str(one.path): f"questions changed: {one.transform}" for one in results
                 if one.transform not in (AS_IS, "blind")}  # fmt: skip
     blind = {_key(one, transform=AS_IS): one for one in results if one.transform == "blind"}
@@ -176,7 +178,9 @@ def _pairs(answers: dict[str, Result]) -> list[Pair]:
     for one, other in combinations(answers, 2):
         theirs = {row["id"]: row for row in answers[other].answers.rows}
         both = [(row, theirs[row["id"]]) for row in answers[one].answers.rows if row["id"] in theirs]
-        mine, yours = ([_worth(row) for row in side] for side in (zip(*both, strict=True) if both else ([], [])))
+        mine, yours = (
+            [_worth(row) for row in side] for side in (zip(*both, strict=True) if both else ([], []))
+        )
         p = sign_flips(mine, yours, [row["cluster"] for row, _ in both])
         difference = (sum(mine) - sum(yours)) / len(both) if both else 0.0
         found.append((one, other, len(both), difference, p))

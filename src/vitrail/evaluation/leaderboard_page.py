@@ -17,9 +17,7 @@ READ = (
 def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Columns and rows; the baselines last. Models stand by their mean place."""
     columns = ["model", *(f"{column.name}: {column.figure}" for column in board.columns)]
-    rows = [
-        [name, *(_cell(column.cells.get(name)) for column in board.columns)] for name in _ordered(board)
-    ]
+    rows = [[name, *(_cell(column.cells.get(name)) for column in board.columns)] for name in _ordered(board)]
     blind = [
         max((one.blind for one in column.cells.values() if one.blind is not None), default=None)
         for column in board.columns
@@ -72,7 +70,9 @@ def remarks(board: Leaderboard) -> list[str]:
         if column.differs:
             told = "; ".join(f"{point} {value[:80]}" for point, value in column.differs.items())
             found.append(f"{column.name} is not comparable with its namesakes: {told}")
-        partly = [f"{name} {cell.n:,} of {cell.rows:,}" for name, cell in column.cells.items() if cell.n < cell.rows]
+        partly = [
+            f"{name} {cell.n:,} of {cell.rows:,}" for name, cell in column.cells.items() if cell.n < cell.rows
+        ]
         if partly:
             found.append(f"{column.name} covers, of its rows: {', '.join(partly)}")
         unread = [f"{name} {cell.unparsed:,}" for name, cell in column.cells.items() if cell.unparsed]

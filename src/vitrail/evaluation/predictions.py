@@ -36,10 +36,8 @@ def read_predictions(path: Path | str) -> dict[str | int, str]:
     if not path.is_file():
         raise ValueError(f"there is no file of predictions {path}")
     found: dict[str | int, str] = {}
-    for line, row in _rows(path):
-        name: str | int | None
-        name = row[ROW] if isinstance(row.get(ROW), int) else _first(row, IDS)
-        text = _text(row)
+    for line, row in rows_of(path):
+        name, text = identity_of(row), text_of(row)
         if name is None or text is None:
             raise ValueError(
                 f"{path.name}, line {line}: needs one of {', '.join((*IDS, ROW))} and one of {', '.join(TEXTS)}; it "
@@ -53,7 +51,13 @@ def read_predictions(path: Path | str) -> dict[str | int, str]:
     return found
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def identity_of(row: Mapping[str, Any]) -> str | int | None:
+    """Which question a row of another tool answers: a row number of lmms-eval's, or an id."""
+    return row[ROW] if isinstance(row.get(ROW), int) else _first(row, IDS)
+
+
+def rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows of a TSV, a CSV, JSON lines or a JSON array, with their lines. ValueError for a line that is no object."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() in (".tsv", ".csv"):
         table = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -77,7 +81,8 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
-def _text(row: Mapping[str, Any]) -> str | None:
+def text_of(row: Mapping[str, Any]) -> str | None:
+    """What a row of another tool says; None where it says nothing that is a text."""
     value = _first(row, TEXTS)
     while isinstance(value, list) and value:
         value = value[0]

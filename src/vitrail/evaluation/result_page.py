@@ -147,7 +147,9 @@ def _abilities(page: Any, sets: Sequence[Set]) -> None:
                 continue
             tested[leaf] = None
             cells = [
-                score_tables.figure_cell(accuracy("", found[name][leaf]) if leaf in found.get(name, {}) else None)
+                score_tables.figure_cell(
+                    accuracy("", found[name][leaf]) if leaf in found.get(name, {}) else None
+                )
                 for name in names
             ]
             guess = [1 / len(row["options"]) for row in mine if row["options"]]
@@ -213,13 +215,19 @@ def _calibration(page: Any, sets: Sequence[Set]) -> None:
             error = equal_mass_ece([value for value, _ in sure], [hit for _, hit in sure], BINS)
             errors.append((called, f"{100 * error:.1f}", len(sure)))
     if curves:
-        lead = "How often an answer is right, by how sure the model was; on the diagonal it knows what it knows."
+        lead = (
+            "How often an answer is right, by how sure the model was; on the diagonal it knows what it knows."
+        )
         series = {"sure as it is right": ([0.0, 1.0], [0.0, 1.0]), **curves}
         section = page.section("Calibration", lead)
         section.add(
             Curves("Right answers by confidence", series, x_label="confidence", y_label="share right"),
             DataTable(("answers of", "expected calibration error, points", "n"), errors),
-            DataTable(("answers of", "confidence", "mean", "right", "n"), rows, caption="Bins of equally many answers"),
+            DataTable(
+                ("answers of", "confidence", "mean", "right", "n"),
+                rows,
+                caption="Bins of equally many answers",
+            ),
         )
 
 
@@ -231,7 +239,9 @@ def _mistakes(page: Any, one: Set, data: str | None, most: int) -> None:
     if one.first.scores.overall.loss is not None or most < 1:
         return
     questions = Questions(one.first.answers, data)
-    others = {name: {row["id"]: row for row in other.answers.rows} for name, other in list(one.results.items())[1:]}
+    others = {
+        name: {row["id"]: row for row in other.answers.rows} for name, other in list(one.results.items())[1:]
+    }
     for parsed, heading in ((True, "Mistakes"), (False, "Answers that could not be read")):
         wrong = mistakes(rows, parsed=parsed)
         if not wrong:
@@ -276,7 +286,11 @@ def _note(row: Mapping[str, Any], others: Mapping[str, Mapping[str, Mapping[str,
 
 def _read_as(row: Mapping[str, Any]) -> str:
     if not row["parsed"]:
-        return f"Nothing could be read from “{row.get('text', '')}”" if row.get("text") else "No answer was given"
+        return (
+            f"Nothing could be read from “{row.get('text', '')}”"
+            if row.get("text")
+            else "No answer was given"
+        )
     if row["prediction"] is not None and row["options"]:
         return f"Read as “{row['options'][row['prediction']]}”"
     return f"Read as “{row.get('text', '')}”"
@@ -286,7 +300,7 @@ def _settings(page: Any, sets: Sequence[Set]) -> None:
     """How it was asked, and the fingerprints of everything that the answers depend on."""
     from vitrail.reporting import KeyValues
 
-    lead = "How questions are put, how an answer is made (sampling), read and judged; hashes of prompt, processor, weights."
+    lead = "How questions are put, how an answer is made (sampling), read and judged; hashes of all of it."
     section = page.section("What the answers depend on", lead, folded=True)
     prints: dict[tuple[str, str], Mapping[str, str]] = {}
     for one in sets:

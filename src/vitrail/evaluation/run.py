@@ -60,8 +60,8 @@ def run_task(
         methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
 
     Killed and started again it goes on: what was answered is not asked again, and the file ends as the same bytes. A
-    question that cannot be asked is set aside with its reason. ValueError if the file there was made under other settings, or by another
-    model.
+    question that cannot be asked is set aside with its reason. ValueError if the file there was made under other
+    settings, or by another model.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")

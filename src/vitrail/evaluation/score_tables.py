@@ -1,6 +1,6 @@
 """Scores as parts of a page: bars by kind of question, a benchmark's own figures, what they cover.
 
-``conditions`` are scores by the name that a reader sees: ``trained`` and ``blind`` of one model, or models side by side.
+``conditions`` are scores by the name that a reader sees: ``trained`` and ``blind`` of a model, or models side by side.
 The first is the one that the others are held against.
 """
 
@@ -98,7 +98,7 @@ def kind_bars(task: str, conditions: Conditions) -> Any:
     marks = {
         name: values
         for name in ("chance", "majority")
-        if any((values := [getattr(of(first, kind), name, None) for kind in kinds]))
+        if any(values := [getattr(of(first, kind), name, None) for kind in kinds])
     }
     series = {name: [bar(of(one, kind)) for kind in kinds] for name, one in conditions.items()}
     known = [f"{name}: {CONDITIONS[name]}" for name in conditions if name in CONDITIONS]
@@ -156,7 +156,9 @@ def coverage_table(task: str, conditions: Conditions) -> list[Any]:
     shown: list[Any] = [DataTable(columns, rows, caption=f"{task}: what the figures cover")]
     guess = first_of(conditions).overall.majority
     if guess is not None:
-        text = f"{task}: the best guess from the options alone, without a picture, is right in {percent(guess)}."
+        text = (
+            f"{task}: the best guess from the options alone, without a picture, is right in {percent(guess)}."
+        )
         shown.append(Notice(text))
     reasons = {reason: count for one in conditions.values() for reason, count in one.reasons.items()}
     if reasons:
@@ -170,9 +172,7 @@ def fingerprint_table(prints: Mapping[tuple[str, str], Mapping[str, str]]) -> An
     from vitrail.reporting import DataTable
 
     rows = [
-        (task, name, kind, value)
-        for (task, name), found in prints.items()
-        for kind, value in found.items()
+        (task, name, kind, value) for (task, name), found in prints.items() for kind, value in found.items()
     ]
     columns = ("task", "condition", "of", "fingerprint")
     return DataTable(columns, rows, caption="Fingerprints of what the answers depend on")

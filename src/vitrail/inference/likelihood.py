@@ -1,8 +1,9 @@
 """How likely a model finds each of several answers.
 
 The prompt, with its pictures, is forwarded once; its key-value cache is then expanded over the options, which
-follow as one batch. What comes out equals one plain forward for each option (float32: within 1e-5), whatever
-the batch size, the order and the padding side.
+follow as one batch. Of several questions about one picture, what comes up to the picture's end is forwarded once
+(:mod:`vitrail.inference.picture_prefix`). What comes out equals one plain forward for each option (float32: within
+1e-5), whatever the batch size, the order and the padding side.
 
 Ranking options by likelihood is the *PPL* inferencer of ChEF (Chen et al. 2023): only the options' own tokens
 count, not those of the prompt or of an answer template.
@@ -20,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vitrail.inference import picture_prefix
 from vitrail.inference.inputs import (
     evaluating,
     extended,
@@ -138,7 +140,8 @@ def option_logprobs(
         token_budget: tokens of prompts, or of options with their prompts' cache, in one forward at most (a
             single one may exceed it).
         share_prompt: True forwards a prompt once for all its options, False once for each option, None as
-            :func:`prompt_sharing` allows.
+            :func:`prompt_sharing` allows. Where it is shared, so is the beginning of prompts with the same pictures in
+            a batch, unless the model's code speaks against it (:func:`vitrail.inference.picture_prefix.why_not`).
 
     ValueError for an option without tokens, or for ``share_prompt=True`` where the model cannot.
     """
@@ -156,10 +159,19 @@ def option_logprobs(
     with evaluating(model):
         if not sharing.possible:
             return [_one_by_one(model, collator, item) for item in items]
-        for group in _batches(items, batch_size, token_budget):
-            chosen = [items[index] for index in group]
-            for index, scores in zip(group, _shared(model, collator, chosen, token_budget), strict=True):
+        groups, others = _same_beginnings(model, items, batch_size)
+        prompts = [prompt for prompt, _ in items]
+        for some in picture_prefix.batches(groups, prompts, batch_size, token_budget):
+            order = [index for group in some for index in group]
+            begun = _behind_pictures(model, collator, [[items[index] for index in group] for group in some])
+            scored = _options_of(model, begun, [items[index] for index in order], token_budget)
+            for index, scores in zip(order, scored, strict=True):
                 found[index] = scores
+        for batch in _batches([items[index] for index in others], batch_size, token_budget):
+            chosen = [items[others[place]] for place in batch]
+            begun = _prompts(model, collator, chosen)
+            for place, scores in zip(batch, _options_of(model, begun, chosen, token_budget), strict=True):
+                found[others[place]] = scores
     return [scores for scores in found if scores is not None]
 
 
@@ -199,36 +211,91 @@ class _Option(NamedTuple):
     ids: list[int]
 
 
-def _shared(
+class _Begun(NamedTuple):
+    """Prompts that were forwarded: the logits behind each, the cache of all, their mask, each one's next position."""
+
+    logits: Float[Tensor, "batch vocab"]
+    cache: Any
+    mask: Int[Tensor, "batch tokens"]
+    following: Int[Tensor, "batch"]
+
+
+def _same_beginnings(
+    model: nn.Module, items: Sequence[Item], batch_size: int
+) -> tuple[list[list[int]], list[int]]:
+    if batch_size < 2 or picture_prefix.why_not(model):
+        return [], list(range(len(items)))
+    return picture_prefix.same_beginnings([prompt for prompt, _ in items], batch_size)
+
+
+def _prompts(
+    model: nn.Module, collator: Callable[[list[Encoded]], dict[str, Any]], items: Sequence[Item]
+) -> _Begun:
+    """Whole prompts, one a row."""
+    return _begin(model, collator, [prompt for prompt, _ in items], _goes_on(items))
+
+
+def _goes_on(items: Sequence[Item]) -> bool:
+    """Whether an option has more than the one token that the prompt's own logits tell."""
+    return any(len(option) > 1 for _, options in items for option in options)
+
+
+def _begin(
     model: nn.Module,
     collator: Callable[[list[Encoded]], dict[str, Any]],
-    items: Sequence[Item],
-    token_budget: int,
-) -> list[OptionLogProbs]:
-    inputs = model_inputs(model, collator([prompt for prompt, _ in items]))
+    prompts: list[Encoded],
+    caching: bool,
+) -> _Begun:
+    inputs = model_inputs(model, collator(prompts))
     mask = inputs["attention_mask"]
     positions, following = _positions(model, inputs)
-    width = mask.shape[1]
-    last = (mask * torch.arange(width, device=mask.device)).argmax(-1)
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
     keep = torch.zeros_like(mask, dtype=torch.bool)
-    keep[torch.arange(len(items), device=mask.device), last] = True
+    keep[torch.arange(len(prompts), device=mask.device), last] = True
+    output = logits_at(model, keep, **{**inputs, "position_ids": positions}, use_cache=caching)
+    return _Begun(output.logits, cache_of(output) if caching else None, mask, following)
+
+
+def _behind_pictures(
+    model: nn.Module,
+    collator: Callable[[list[Encoded]], dict[str, Any]],
+    groups: Sequence[Sequence[Item]],
+) -> _Begun:
+    """Prompts in groups that begin alike: the beginning of each group once, then all that follows, one prompt a row."""
+    stops = [picture_prefix.prefix_length(group[0][0]) for group in groups]
+    heads = [picture_prefix.cut(group[0][0], stop) for group, stop in zip(groups, stops, strict=True)]
+    begun = _begin(model, collator, heads, True)
+    tails = [
+        _Option(row, place, prompt.input_ids[stop:].tolist())
+        for row, (group, stop) in enumerate(zip(groups, stops, strict=True))
+        for place, (prompt, _) in enumerate(group)
+    ]
+    return _append(model, begun, tails, last_only=True)
+
+
+def _options_of(
+    model: nn.Module, begun: _Begun, items: Sequence[Item], token_budget: int
+) -> list[OptionLogProbs]:
+    """The options' log-probabilities behind their prompts (whose cache is changed)."""
+    device = begun.mask.device
     options = [
         _Option(row, index, list(ids))
         for row, (_, given) in enumerate(items)
         for index, ids in enumerate(given)
     ]
     longer = sorted((option for option in options if len(option.ids) > 1), key=lambda one: -len(one.ids))
-    output = logits_at(model, keep, **{**inputs, "position_ids": positions}, use_cache=bool(longer))
-    rows = torch.tensor([option.row for option in options], device=mask.device)
-    first = _chosen(output.logits[rows], [option.ids[0] for option in options]).tolist()
+    rows = torch.tensor([option.row for option in options], device=device)
+    first = _chosen(begun.logits[rows], [option.ids[0] for option in options]).tolist()
     scores = {(option.row, option.place): [value] for option, value in zip(options, first, strict=True)}
-    slices = list(_slices(longer, width, token_budget))
+    slices = list(_slices(longer, begun.mask.shape[1], token_budget))
     for number, some in enumerate(slices):
-        cache = cache_of(output)
-        if number < len(slices) - 1:
-            cache = copy.deepcopy(cache)
-        for option, values in zip(some, _continue(model, cache, some, mask, following), strict=True):
-            scores[option.row, option.place] += values
+        cache = begun.cache if number == len(slices) - 1 else copy.deepcopy(begun.cache)
+        # The last token is not read: nothing follows it.
+        read = [option._replace(ids=option.ids[:-1]) for option in some]
+        logits = _append(model, begun._replace(cache=cache), read).logits
+        values = _chosen(logits, [token for option in some for token in option.ids[1:]])
+        for option, part in zip(some, values.split([len(one.ids) for one in read]), strict=True):
+            scores[option.row, option.place] += part.tolist()
     return [
         OptionLogProbs(tuple(tuple(scores[row, index]) for index in range(len(given))))
         for row, (_, given) in enumerate(items)
@@ -247,39 +314,32 @@ def _slices(options: list[_Option], width: int, token_budget: int) -> Iterator[l
         yield some
 
 
-def _continue(
-    model: nn.Module,
-    cache: Any,
-    options: list[_Option],
-    mask: Int[Tensor, "batch tokens"],
-    following: Int[Tensor, "batch"],
-) -> list[list[float]]:
-    """Log-probabilities of the second and later tokens of options behind their prompts' cache (which is
-    changed).
+def _append(model: nn.Module, begun: _Begun, options: Sequence[_Option], last_only: bool = False) -> _Begun:
+    """Forward tokens behind the rows that they name, whose cache is expanded over them (and changed).
+
+    ``logits`` are those behind each token, row by row; with ``last_only`` behind the last token of each row.
     """
-    device = mask.device
+    device = begun.mask.device
     rows = torch.tensor([option.row for option in options], device=device)
-    cache.reorder_cache(rows)
-    lengths = torch.tensor([len(option.ids) - 1 for option in options], device=device)
+    begun.cache.reorder_cache(rows)
+    lengths = torch.tensor([len(option.ids) for option in options], device=device)
     longest = int(lengths.max())
     # Padded with a token of the option itself: a fixed padding id might be the picture placeholder.
-    ids = [option.ids[:-1] + option.ids[:1] * (longest - len(option.ids) + 1) for option in options]
+    ids = [option.ids + option.ids[:1] * (longest - len(option.ids)) for option in options]
     steps = torch.arange(longest, device=device)
     present = steps < lengths[:, None]
-    positions = following[rows][:, None] + steps
-    if _three_axes(model):
-        positions = positions.expand(3, -1, -1)
+    positions = begun.following[rows][:, None] + steps
+    mask = torch.cat([begun.mask[rows], present.to(begun.mask.dtype)], dim=1)
     output = logits_at(
         model,
-        present,
+        steps == lengths[:, None] - 1 if last_only else present,
         input_ids=torch.tensor(ids, device=device),
-        attention_mask=torch.cat([mask[rows], present.to(mask.dtype)], dim=1),
-        position_ids=positions,
+        attention_mask=mask,
+        position_ids=positions.expand(3, -1, -1) if _three_axes(model) else positions,
         use_cache=True,
-        **{cache_argument(model) or LIBRARY_NAME: cache},
+        **{cache_argument(model) or LIBRARY_NAME: begun.cache},
     )
-    values = _chosen(output.logits, [token for option in options for token in option.ids[1:]])
-    return [part.tolist() for part in values.split(lengths.tolist())]
+    return _Begun(output.logits, cache_of(output), mask, begun.following[rows] + lengths)
 
 
 def _chosen(logits: Float[Tensor, "rows vocab"], ids: list[int]) -> Float[Tensor, "rows"]:

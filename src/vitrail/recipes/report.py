@@ -28,6 +28,7 @@ from vitrail.recipes.schema import Recipe
 from vitrail.storage.log import read_log
 from vitrail.storage.runs import RunFolder
 
+
 def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
     """Write the report of the run in ``folder`` to ``out`` (default: its ``report.html``); returns where.
 

@@ -67,15 +67,22 @@ def sign_flips(
 
     If the two are alike, a cluster's difference (summed over its items) is as likely with the other sign. Where each
     differs by one item at most this is McNemar's exact test; all signs are tried for up to 14 clusters that differ,
-    :data:`FLIPS` draws beyond, with the observed one among them. 1 where nothing differs. ValueError for unlike lengths.
+    :data:`FLIPS` draws beyond, with the observed one among them. 1 where nothing differs. ValueError for unlike
+    lengths.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"paired values must be of the same items: shapes {a.shape} and {b.shape} were given.")
+        raise ValueError(
+            f"paired values must be of the same items: shapes {a.shape} and {b.shape} were given."
+        )
     if clusters is not None and len(clusters) != len(a):
-        raise ValueError(f"there are {len(a)} pairs and {len(clusters)} clusters; give one cluster for each pair.")
+        raise ValueError(
+            f"there are {len(a)} pairs and {len(clusters)} clusters; give one cluster for each pair."
+        )
     places: dict[Hashable, int] = {}
-    index = [places.setdefault(name, len(places)) for name in (range(len(a)) if clusters is None else clusters)]
+    index = [
+        places.setdefault(name, len(places)) for name in (range(len(a)) if clusters is None else clusters)
+    ]
     sums = np.bincount(index, weights=a - b) if len(a) else np.zeros(0)
     sums = sums[sums != 0]
     if not len(sums):
