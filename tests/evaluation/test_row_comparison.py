@@ -69,9 +69,9 @@ def test_what_differs_is_named(tmp_path):
     two = lmms(tmp_path / "b.jsonl", [True, False, True], offset=1)
     found = compare_rows(one, two)
     assert [(row.id, row.same, row.first, row.second) for row in found.rows] == [
-        ("1", True, "A", "A"), ("2", False, "A", "B"), ("3", False, "B", "A")
+        ("row-1", True, "A", "A"), ("row-2", False, "A", "B"), ("row-3", False, "B", "A")
     ]  # fmt: skip
-    assert found.only_first == ("0",) and found.only_second == ()
+    assert found.only_first == ("row-0",) and found.only_second == ()
     assert (found.difference.only_first, found.difference.only_second) == (1, 1)
 
 

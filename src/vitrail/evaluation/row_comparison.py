@@ -15,7 +15,7 @@ from typing import Any
 
 from vitrail.evaluation.answers import read_answers
 from vitrail.evaluation.compare import Difference, difference
-from vitrail.evaluation.predictions import ROW, identity_of, rows_of, text_of
+from vitrail.evaluation.predictions import IDS, ROW, identity_of, rows_of, text_of
 from vitrail.evaluation.reading import READINGS, plain
 from vitrail.evaluation.result_files import is_answers
 from vitrail.evaluation.scores import grouped
@@ -80,7 +80,7 @@ class RowComparison:
 
 
 def read_said(path: Path | str, metric: str | None = None) -> list[Said]:
-    """The rows of a file of answers of any of the three tools. ValueError for a file that is none, or lacks ``metric``."""
+    """The rows of a file of any of the three tools. ValueError for a file that is none, or lacks ``metric``."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a file of answers, lmms-eval's samples or a table")
@@ -122,9 +122,8 @@ def _right(
     names = (metric,) if metric else ("hit", *METRICS)
     for name in names:
         value = row.get(name)
-        if isinstance(value, (bool, int, float)) or (
-            isinstance(value, str) and value.strip() in ("0", "1", "0.0", "1.0")
-        ):
+        told = isinstance(value, str) and value.strip() in ("0", "1", "0.0", "1.0")
+        if told or isinstance(value, (bool, int, float)):
             return float(value) > 0.5
     if metric:
         raise ValueError(

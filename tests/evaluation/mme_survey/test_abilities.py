@@ -10,7 +10,7 @@ from vitrail.evaluation.mme_survey.taxonomy import LEAVES
 
 
 def test_every_named_dimension_is_one_of_a_benchmark_we_have():
-    assert {leaf for leaf in dimensions().values()} <= set(LEAVES)
+    assert set(dimensions().values()) <= set(LEAVES)
     assert {benchmark for benchmark, _ in dimensions()} <= set(registry.names("benchmark"))
     for name, known in (("seed_bench", seed_bench.DIMENSIONS), ("seed_bench_2", seed_bench_2.DIMENSIONS)):
         assert {kind for benchmark, kind in dimensions() if benchmark == name} <= set(known.values())
