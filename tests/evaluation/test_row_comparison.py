@@ -30,20 +30,8 @@ def vlm(path, rights, judged):
     lines = ["\t".join(head)]
     for n, right in enumerate(rights):
         said = "A" if right else "The answer is (B)."
-        lines.append(
-            "\t".join(
-                [
-                    f"q{n}",
-                    "Which?",
-                    "red",
-                    "blue",
-                    "A",
-                    said,
-                    f"c{n % 2}",
-                    *(["1" if right else "0"] * judged),
-                ]
-            )
-        )
+        mark = ["1" if right else "0"] if judged else []
+        lines.append("\t".join([f"q{n}", "Which?", "red", "blue", "A", said, f"c{n % 2}", *mark]))
     path.write_text("\n".join(lines) + "\n")
     return path
 

@@ -110,10 +110,11 @@ def _theirs(row: Mapping[str, Any], line: int, path: Path, metric: str | None) -
     option = READINGS["words"](text, options, True) if options else None
     right = _right(row, line, path, metric, option)
     number = row[ROW] if isinstance(row.get(ROW), int) else None
-    own = doc.get("question_id") or doc.get("id") or doc.get("index") or name
-    return Said(
-        str(own), number, text, option, right, str(row.get("category") or doc.get("category") or "all")
-    )
+    own = next((doc[name] for name in IDS if doc.get(name) is not None), None)
+    # A row without an id of its own is called as ours are.
+    named = str(own) if own is not None else f"row-{number}" if number is not None else str(name)
+    kind = str(row.get("category") or doc.get("category") or "all")
+    return Said(named, number, text, option, right, kind)
 
 
 def _right(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -34,9 +35,17 @@ def why_not(model: nn.Module) -> str:
         if name in parameters:
             return f"its forward takes {name!r}"
     for name, module in unwrapped(model).named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
+        if not all(
+            map(_the_library_s, (*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
+        ):
             return f"{name or 'the model'} has hooks, which may look at the question"
     return ""
+
+
+def _the_library_s(hook: Any) -> bool:
+    """Whether a hook is transformers' or torch's own (it collects hidden states, moves inputs to a device)."""
+    function = getattr(hook, "func", hook)
+    return str(getattr(function, "__module__", "")).split(".")[0] in ("transformers", "accelerate", "torch")
 
 
 def prefix_length(prompt: Encoded) -> int:
