@@ -111,7 +111,7 @@ def main() -> None:
     subprocess.run([sys.executable, str(script), *words], check=True)
     (out / "trained" / "model").replace(out / "model")
     found = chats(args.pictures, args.questions, out / "pictures")
-    write_jsonl(found, out / "questions.jsonl")
+    write_jsonl(found, out / "questions.jsonl", root=out)
     plain, lettered = (
         built("instruction", part_settings("instruction", one)) for one in ("plain", LETTER["instruction"])
     )

@@ -18,7 +18,7 @@ spent = {"seconds": 0.0, "processor_seconds": 0.0}
 
 
 def timed(name: str) -> None:
-    """Measure a method of the model: what it spends on all questions, pictures opened and answers read, nothing else."""
+    """Measure a method of the model: all questions, from opening a picture to the answer as text, nothing else."""
     method = getattr(LlavaHf, name)
 
     def measured(self: Any, requests: Any) -> Any:
