@@ -6,8 +6,8 @@
 Both answer in words (``generate``: letters, greedy, 8 tokens at most) and rank options (``ranking``), several questions
 a picture as benchmarks have them, in float32 on as many threads. lmms-eval's ``llava_hf`` asks one question at a time
 and takes no larger batch; vitrail asks ``--batch`` at once. Each runs in a process of its own, in turns, so that other
-work on the machine meets both; loading the model is not counted. lmms-eval gets an environment under the work folder (made
-with uv, once), or is run by ``--python``.
+work on the machine meets both; loading the model is not counted. lmms-eval gets an environment under the work folder
+(made with uv, once), or is run by ``--python``.
 """
 
 from __future__ import annotations

@@ -309,6 +309,12 @@ _built_in(
     cot_words="ChainOfThoughtInWords think in words, then answer in words",
 )
 _built_in(
+    "inferencer",
+    "evaluation.multi_turn",
+    multi_turn="MultiTurn rank the options of one turn after the other",
+)
+_built_in("metric", "evaluation.multi_turn", every_turn="EveryTurn right only if every turn is")
+_built_in(
     "instruction", "evaluation.membership", item_text="ItemText question, options and answer as one text"
 )
 _built_in(
