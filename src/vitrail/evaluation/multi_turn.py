@@ -1,6 +1,6 @@
 """Questions in several turns, each with its own options: the kind first, then which one (ChEF's *Multi-turn*).
 
-A record is a chat whose earlier turns were asked before the last one; ``meta["turns"]`` holds ``options`` and ``answer``
+A record is a chat with earlier turns before its last question; ``meta["turns"]`` holds ``options`` and ``answer``
 (an index) of each of them, and ``choices`` those of the last. Turn by turn the options are ranked behind all that was
 said before, and what was chosen stands as the assistant's answer when the next turn is asked.
 """
