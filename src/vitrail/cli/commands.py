@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
         "all results below a folder: models by benchmarks, intervals, ties", "leaderboard"
     ),
     "chat": Command("talk to a model, with pictures", "chat"),
+    "serve": Command("an OpenAI-compatible endpoint for a model, on this machine", "serve"),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"
     ),

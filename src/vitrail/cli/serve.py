@@ -1,0 +1,146 @@
+"""``vitrail serve MODEL``: an OpenAI-compatible endpoint, on this machine alone unless told otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from vitrail.cli.libraries import prepare_libraries
+from vitrail.cli.parsing import add_methods, add_threads, methods_of, natural, positive
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options."""
+    parser.add_argument("model", help="a run's or a model's folder, or a hub name")
+    parser.add_argument("--name", help="under which clients ask for it (default: the folder's name)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: this machine")
+    parser.add_argument("--port", type=natural, default=8000, metavar="N", help="default 8000; 0: any that is free")
+    parser.add_argument(
+        "--key-variable", metavar="NAME", help="the environment variable with the key that clients must send"
+    )
+    limits = parser.add_argument_group("limits of a request")
+    for name, metavar, about in LIMITS:
+        limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
+    add_methods(parser)
+    add_threads(parser)
+
+
+LIMITS = (
+    ("queue", "N", "requests here at a time; one more is told to come back (default 32)"),
+    ("max-tokens", "N", "of an answer (default 4096)"),
+    ("max-images", "N", "pictures (default 64)"),
+    ("max-pixels", "N", "of a picture (default 64,000,000)"),
+    ("max-bytes", "N", "of the body, pictures included (default 33,554,432)"),
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the model and serve until told to stop; what is under way is finished."""
+    require_library()
+    key = key_of(args.key_variable)
+    with ExitStack() as stack:
+        bundle = _bundle(args, stack)
+        settings = settings_of(args, key)
+        return _serve(bundle, settings, args)
+
+
+def require_library() -> None:
+    """ImportError that names the extra."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise ImportError("serving needs FastAPI and uvicorn: pip install 'vitrail[serve]'") from None
+
+
+def key_of(variable: str | None) -> str | None:
+    """The key in an environment variable. ValueError if it is not there."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ValueError(f"--key-variable: the environment has no {variable}; set it to the key")
+    return key
+
+
+def settings_of(args: argparse.Namespace, key: str | None) -> Any:
+    """What the server allows."""
+    from vitrail.serving.settings import Limits, Serving
+
+    names = {"max_images": "images", "max_pixels": "pixels", "max_bytes": "body"}
+    given = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name, _, _ in LIMITS}
+    limits = Limits(**{names.get(name, name): value for name, value in given.items() if value is not None})
+    hosts = LOOPBACK if is_loopback(args.host) else None
+    return Serving(name=args.name or served_name(args.model), limits=limits, key=key, hosts=hosts)
+
+
+def served_name(model: str) -> str:
+    """A folder's last name; a hub name as it is."""
+    from pathlib import Path
+
+    return Path(model).resolve().name if Path(model).exists() else model
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bundle(args: argparse.Namespace, stack: ExitStack) -> Any:
+    from vitrail.inference.methods import using
+    from vitrail.models.loading import load
+    from vitrail.recipes.assembly import place
+    from vitrail.serving.application import require_writer
+
+    prepare_libraries(args.threads)
+    bundle = place(load(args.model))
+    require_writer(bundle)
+    return stack.enter_context(using(bundle, methods_of(args)))
+
+
+def _serve(bundle: Any, settings: Any, args: argparse.Namespace) -> int:
+    import uvicorn
+
+    from vitrail.serving.application import create
+
+    config = uvicorn.Config(
+        create(bundle, settings),
+        host=args.host,
+        port=args.port,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=settings.limits.queue + 128,
+    )
+    listening = listen(args.host, args.port)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving {settings.name} at http://{shown}:{port}/v1 (Ctrl-C ends it)", flush=True)
+    if settings.hosts is None and settings.key is None:
+        print("anyone who reaches this address may ask; --key-variable NAME asks for a key", flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def listen(host: str, port: int) -> Any:
+    """A socket at the address. ValueError where it is taken, or is none of this machine's."""
+    import socket
+
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        return listening
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"cannot listen at {host}, port {port} ({reason}); choose another --port or --host") from None

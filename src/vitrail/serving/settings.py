@@ -1,0 +1,44 @@
+"""What a server allows."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vitrail.data.decoding import MAX_PIXELS
+
+
+class Limits(BaseModel):
+    """What one request may ask for, and how many may be here at once.
+
+    ``queue``: requests that are here at a time, the one being answered included. ``body``: bytes of a request, which
+    must arrive within ``patience`` seconds. ``images``, ``pixels``: pictures of a request, and pixels of one.
+    ``max_tokens``: of one answer; ``choices``: answers of a request (``n`` times prompts). ``top_logprobs``: likely
+    tokens told at each place. ``stop``: stop texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue: int = Field(default=32, ge=1)
+    body: int = Field(default=32 * 2**20, ge=1)
+    patience: float = Field(default=30.0, gt=0)
+    images: int = Field(default=64, ge=0)
+    pixels: int = Field(default=MAX_PIXELS, ge=1)
+    max_tokens: int = Field(default=4096, ge=1)
+    choices: int = Field(default=64, ge=1)
+    top_logprobs: int = Field(default=20, ge=0)
+    stop: int = Field(default=16, ge=0)
+
+
+class Serving(BaseModel):
+    """A server: the name under which the model is served, limits, the key that clients must show (None: none).
+
+    ``hosts``: names by which it may be addressed (None: any); a web page that makes a browser ask under a name of its
+    own is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    limits: Limits = Limits()
+    key: str | None = Field(default=None, min_length=1, repr=False)
+    hosts: tuple[str, ...] | None = None

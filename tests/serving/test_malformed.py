@@ -1,0 +1,88 @@
+"""Whatever the body: a whole answer, or a 4xx that says why; never a 5xx, and the next request is answered."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from endpoint import NAME, question, served
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+CHAT = {
+    **question(),
+    "max_tokens": 2, "top_p": 0.9, "top_k": 3, "seed": 1, "stop": ["zz"], "n": 1, "logprobs": True, "top_logprobs": 1,
+    "stream": False, "stream_options": {"include_usage": True}, "repetition_penalty": 1.1, "user": "someone",
+    "response_format": {"type": "text"}, "max_completion_tokens": 2, "logit_bias": {}, "metadata": {},
+}  # fmt: skip
+TEXT = {"model": NAME, "prompt": "the dog", "max_tokens": 2, "echo": True, "logprobs": 1, "temperature": 0, "best_of": 1}
+MESSAGE = {"role": "user", "content": [{"type": "text", "text": "a"}]}
+
+
+@st.composite
+def broken(draw, whole):
+    """A right body with some of it replaced, anywhere: fields, their names, inside messages and parts."""
+    body = json.loads(json.dumps(whole))
+    for _ in range(draw(st.integers(1, 3))):
+        name = draw(st.sampled_from([*body, "unknown"]))
+        body[name] = draw(JSON | st.sampled_from([*whole.values()]) | st.integers(-3, 3))
+    if draw(st.booleans()) and "messages" in whole:
+        message = {**MESSAGE, draw(st.sampled_from(["role", "content", "name", "x"])): draw(JSON)}
+        part = {"type": draw(st.sampled_from(["text", "image_url", "input_audio"])), draw(st.sampled_from(["text", "image_url"])): draw(JSON)}
+        body["messages"] = [message, {**MESSAGE, "content": [part]}]
+    return body
+
+
+@pytest.fixture(scope="module")
+def server(nano):
+    with served(nano, max_tokens=8, choices=4, patience=5) as running:
+        yield running
+
+
+def holds(server, path, body):
+    status, _, answer = server.send(body, path)
+    assert status in (200, 400, 404, 413), (status, body, answer)
+    if status != 200:
+        error = answer["error"]
+        assert len(error["message"]) > 15 and "Traceback" not in error["message"]
+
+
+def raw(body):
+    return json.dumps(body).encode()
+
+
+def cases(examples):
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
+def quick(server, path, whole, examples):
+    @given(body=broken(whole).map(raw) | JSON.map(raw) | st.binary(max_size=60))
+    @cases(examples)
+    def run(body):
+        if b'"stream": true' not in body and b'"stream": 1' not in body:  # streams are read elsewhere
+            holds(server, path, body)
+
+    run()
+
+
+def test_chat(server):
+    quick(server, "/v1/chat/completions", CHAT, 150)
+    assert server.send(question())[0] == 200 and server.gate.here == 0
+
+
+def test_completions(server):
+    quick(server, "/v1/completions", TEXT, 100)
+    assert server.send(question())[0] == 200 and server.gate.here == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("path", "whole"), [("/v1/chat/completions", CHAT), ("/v1/completions", TEXT)])
+def test_thousands(server, path, whole):
+    quick(server, path, whole, 2_500)
+    assert server.send(question())[0] == 200 and server.gate.here == 0
