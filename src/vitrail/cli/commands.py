@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
             "audit": Command(
                 "is a benchmark about its pictures, is it leaked, does it favour a place?", "eval_audit"
             ),
+            "export": Command("a benchmark or answers, as lmms-eval and VLMEvalKit read them", "eval_export"),
             "import": Command("another tool's predictions on a benchmark, scored here", "eval_import"),
             "score": Command("score a file of answers again, without asking", "eval_score"),
             "compare": Command(

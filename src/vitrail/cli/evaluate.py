@@ -12,6 +12,13 @@ from vitrail.cli.own_data import run_name
 from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, positive
 
 DEFAULTS = {"instruction": "plain", "inferencer": "likelihood", "metric": None}
+IN_WORDS: dict[str, Any] = {
+    "instruction": {"name": "lettered", "without_options": "ask"},
+    "inferencer": "generate",
+    "metric": "match",
+}
+"""How a model at an address is asked: options are listed, and it answers in words."""
+OF_ADDRESS = ("key_variable", "max_requests", "max_tokens", "concurrency")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,12 +68,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     named.add_argument(
         "settings", nargs="*", metavar="key=value", help="the benchmark's own settings: task=image"
     )
+    _add_address(parser)
     add_threads(parser)
     add_json(parser)
 
 
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    """The options of a model at an address."""
+    there = parser.add_argument_group("of a model at an address")
+    there.add_argument(
+        "--address", metavar="URL", help="OpenAI's chat completions, ending in /v1; MODEL is its name there"
+    )
+    there.add_argument("--key-variable", metavar="NAME", help="the environment variable with the key")
+    there.add_argument("--max-requests", type=positive, metavar="N", help="the budget of requests")
+    there.add_argument("--max-tokens", type=positive, metavar="N", help="the budget of tokens")
+    there.add_argument("--concurrency", type=positive, metavar="N", help="requests at a time (default 4)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Ask what is not answered yet, and print the scores."""
+    _only_with_address(args)
     if args.desiderata is not None:
         return _desiderata(args)
     if args.benchmark is not None or args.suite is not None:
@@ -136,6 +157,14 @@ def _only_with_benchmark(args: argparse.Namespace) -> None:
         raise ValueError(f"{given[0]} goes with --benchmark NAME; vitrail eval list shows the names")
 
 
+def _only_with_address(args: argparse.Namespace) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in OF_ADDRESS if getattr(args, name)]
+    if given and args.address is None:
+        raise ValueError(f"{given[0]} goes with --address URL")
+    if args.address is not None and args.desiderata is not None:
+        raise ValueError("--desiderata reads probabilities off a model here; leave it out with --address")
+
+
 def _again(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The run's own evaluations; what is answered is not asked again."""
     from vitrail.recipes.loading import load
@@ -166,7 +195,8 @@ def _file_task(args: argparse.Namespace) -> tuple[Any, Any]:
         raise ValueError(
             f"{args.data} holds no record that can be used ({rows[0] if rows else 'it is empty'})"
         )
-    parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in DEFAULTS.items()}
+    defaults = DEFAULTS if args.address is None else IN_WORDS
+    parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in defaults.items()}
     parts["metric"] = parts["metric"] or ("match" if parts["inferencer"] == "generate" else "accuracy")
     place = str(Path(args.data).absolute()) if Path(args.data).exists() else args.data
     # A report looks there for the pictures; what was asked is in the fingerprint of the source.
@@ -213,9 +243,22 @@ def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict
 
 def model_of(args: argparse.Namespace) -> Any:
     """The model, loaded once a command."""
+    if getattr(args, "bundle", None) is None and args.address is not None:
+        args.bundle = _remote(args)
     if getattr(args, "bundle", None) is None:
         from vitrail.models.loading import load
         from vitrail.recipes.assembly import place
 
         args.bundle = place(load(args.model))
     return args.bundle
+
+
+def _remote(args: argparse.Namespace) -> Any:
+    """The model at the address."""
+    from vitrail.evaluation.remote import RemoteModel
+    from vitrail.inference.remote import RemoteAnswerer, RemoteSettings
+
+    given = {name: getattr(args, name) for name in OF_ADDRESS if getattr(args, name)}
+    settings = RemoteSettings(base_url=args.address, model=args.model, **given)
+    ledger = answers_folder(args) / "spent.jsonl" if args.max_requests or args.max_tokens else None
+    return RemoteModel(RemoteAnswerer(settings, ledger=ledger))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from vitrail.evaluation.instructions import Prompt
+from vitrail.evaluation.remote import RemoteAsked, RemoteModel
 from vitrail.evaluation.task import Settings
 
 if TYPE_CHECKING:
@@ -183,10 +184,12 @@ class Generate:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def encode(self, bundle: Bundle, prompt: Prompt, root: Path | None) -> Asked:
+    def encode(self, bundle: Bundle | RemoteModel, prompt: Prompt, root: Path | None) -> Asked | RemoteAsked:
         """Tokens of the prompt. ValueError for a text, or if prompt and answer may not fit."""
         if prompt.text is not None:
             raise ValueError("is a text, and nothing is asked; use the inferencer 'reference'")
+        if isinstance(bundle, RemoteModel):
+            return bundle.encode(prompt, root)
         from vitrail.inference.generation import require_room, with_beginning
 
         encoded = bundle.encoder.encode(prompt.chat, add_generation_prompt=True, root=root)
@@ -194,15 +197,17 @@ class Generate:
         require_room(bundle, encoded, self._settings())
         return Asked(encoded)
 
-    def ask(self, bundle: Bundle, asked: list[Asked], batch_size: int) -> list[dict[str, Any]]:
+    def ask(self, bundle: Bundle | RemoteModel, asked: list[Any], batch_size: int) -> list[dict[str, Any]]:
         """For each: ``text``, and ``finished``: whether the model ended the answer itself."""
         from vitrail.inference.generation import generate_from
 
+        if isinstance(bundle, RemoteModel):
+            return bundle.ask(asked, self._settings())
         prompts = [one.prompt for one in asked]
         replies = generate_from(bundle, prompts, self._settings(), batch_size=batch_size)
         return [{"text": reply.text, "finished": reply.finished} for reply in replies]
 
-    def describe(self, bundle: Bundle) -> dict[str, Any]:
+    def describe(self, bundle: Bundle | RemoteModel) -> dict[str, Any]:
         """Nothing beyond the settings."""
         return {}
 

@@ -8,6 +8,7 @@ CSV with ``index`` and ``prediction``). A prediction is read as an answer in wor
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from vitrail.storage.cache import file_digest, key
 
 IDS = ("question_id", "id", "index")
 TEXTS = ("prediction", "text", "filtered_resps", "resps", "answer")
-ROW = "doc_id"
+ROW, OWN = "doc_id", "vitrail_id"
 
 
 def read_predictions(path: Path | str) -> dict[str | int, str]:
@@ -43,7 +44,6 @@ def read_predictions(path: Path | str) -> dict[str | int, str]:
                 f"{path.name}, line {line}: needs one of {', '.join((*IDS, ROW))} and one of {', '.join(TEXTS)}; it "
                 f"has {', '.join(row) or 'nothing'}"
             )
-        name = name if isinstance(name, int) and ROW in row else str(name)
         if found.setdefault(name, text) != text:
             raise ValueError(f"{path.name}, line {line}: {name!r} is there twice, with another prediction")
     if not found:
@@ -52,15 +52,23 @@ def read_predictions(path: Path | str) -> dict[str | int, str]:
 
 
 def identity_of(row: Mapping[str, Any]) -> str | int | None:
-    """Which question a row of another tool answers: a row number of lmms-eval's, or an id."""
-    return row[ROW] if isinstance(row.get(ROW), int) else _first(row, IDS)
+    """Which question a row of another tool answers: our own id in the samples of an exported task; else a row number of
+    lmms-eval's; else an id.
+    """
+    doc = row.get("doc")
+    if isinstance(doc, dict) and isinstance(doc.get(OWN), str):
+        return str(doc[OWN])
+    if isinstance(row.get(ROW), int):
+        return int(row[ROW])
+    found = _first(row, IDS)
+    return None if found is None else str(found)
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Rows of a TSV, a CSV, JSON lines or a JSON array, with their lines. ValueError for a line that is no object."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() in (".tsv", ".csv"):
-        table = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         yield from enumerate(table, start=2)
         return
     if text.lstrip().startswith("["):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
 from vitrail.evaluation.answers import open_answers, times_path
+from vitrail.evaluation.remote import RemoteModel
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
 from vitrail.evaluation.transforms import transform as named_transform
@@ -32,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 def run_task(
     task: Task,
-    bundle: Bundle,
+    bundle: Bundle | RemoteModel,
     folder: Path | str,
     condition: str = "trained",
     *,
@@ -47,7 +48,7 @@ def run_task(
 
     Args:
         task: what is asked and how.
-        bundle: the model and what feeds it.
+        bundle: the model and what feeds it, or a model at an address.
         folder: of all evaluations of a run.
         condition: names the file: ``trained``, ``blind``, ``untrained`` or a name of your own.
         source: the records, instead of the task's own scenario.
@@ -71,7 +72,9 @@ def run_task(
     named_transform(chosen)
     source = source if source is not None else task.part("scenario").source()
     path = Path(folder) / task.name / f"{condition}.jsonl"
-    with using(bundle, methods) as answering:
+    if isinstance(bundle, RemoteModel):
+        bundle.require(task.inferencer["name"], methods)
+    with using(bundle, methods) as answering:  # type: ignore[arg-type]
         run = _Run(task, answering, source, chosen, batch_size)
         header = run.header(condition, model_fingerprint)
         if methods:
@@ -108,14 +111,22 @@ class _Run:
             **_protocol(self.source),
             "fingerprints": {
                 "scenario": self.source.fingerprint,
-                "prompt": fingerprints.prompt(self.bundle, {**task["instruction"], **self._examples()}),
                 "inferencer": key(json.dumps(task["inferencer"], sort_keys=True)),
                 "metric": key(json.dumps(task["metric"], sort_keys=True)),
-                "processor": fingerprints.processor(self.bundle),
-                "model": model_fingerprint or fingerprints.weights(self.bundle.model),
                 "transform": self.transform,
+                **self._of_model({**task["instruction"], **self._examples()}, model_fingerprint),
             },
             "run": {"batch_size": self.batch_size, **self.inferencer.describe(self.bundle)},
+        }
+
+    def _of_model(self, instruction: dict[str, Any], model_fingerprint: str | None) -> dict[str, str]:
+        """The fingerprints of prompt, processor and weights."""
+        if isinstance(self.bundle, RemoteModel):
+            return self.bundle.fingerprints(instruction)
+        return {
+            "prompt": fingerprints.prompt(self.bundle, instruction),
+            "processor": fingerprints.processor(self.bundle),
+            "model": model_fingerprint or fingerprints.weights(self.bundle.model),
         }
 
     def _examples(self) -> dict[str, str]:
