@@ -31,7 +31,10 @@ class Served:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            told = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+            told = {
+                "Content-Type": "application/json",
+                **{k.replace("_", "-"): v for k, v in headers.items()},
+            }
             connection.request(method, path, raw, told)
             answer = connection.getresponse()
             read = answer.read()
@@ -45,7 +48,9 @@ def served(bundle, key=None, hosts=("127.0.0.1", "localhost"), **limits):
     """The bundle behind an address, while inside."""
     settings = Serving(name=NAME, key=key, hosts=hosts, limits=Limits(**limits))
     gate = create(bundle, settings)
-    config = uvicorn.Config(gate, host="127.0.0.1", port=0, lifespan="on", log_level="critical", access_log=False)
+    config = uvicorn.Config(
+        gate, host="127.0.0.1", port=0, lifespan="on", log_level="critical", access_log=False
+    )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
     thread = threading.Thread(target=server.run, daemon=True)

@@ -106,5 +106,7 @@ def test_chances_of_a_prompt(nano, monkeypatch):
     assert [token.logprob for token in again[1:]] == pytest.approx([t.logprob for t in found[1:]], abs=1e-5)
     with torch.inference_mode():
         logits = nano.model(**model_inputs(nano.model, nano.collator()([asked]))).logits[0]
-    expected = logits.float().log_softmax(-1)[:-1].gather(-1, torch.tensor(asked.input_ids[1:])[:, None].long())
+    expected = (
+        logits.float().log_softmax(-1)[:-1].gather(-1, torch.tensor(asked.input_ids[1:])[:, None].long())
+    )
     assert [token.logprob for token in found[1:]] == pytest.approx(expected[:, 0].tolist(), abs=1e-4)

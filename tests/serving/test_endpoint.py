@@ -99,7 +99,15 @@ def test_without_a_seed_answers_differ(client):
 
 @pytest.mark.parametrize("stop", [None, "whole"])
 def test_a_stream_is_the_answer_in_pieces(client, stop):
-    asked = {**question(), "max_tokens": 16, "temperature": 1.0, "seed": 2, "n": 2, "logprobs": True, "top_logprobs": 1}
+    asked = {
+        **question(),
+        "max_tokens": 16,
+        "temperature": 1.0,
+        "seed": 2,
+        "n": 2,
+        "logprobs": True,
+        "top_logprobs": 1,
+    }
     if stop is not None:
         text = client.chat.completions.create(**asked).choices[0].message.content
         asked["stop"] = [text[3:5]]
@@ -130,13 +138,22 @@ def test_likelihoods_as_harnesses_ask_for_them(nano, client):
     assert first.logprobs.token_logprobs[1:] == pytest.approx(list(known), abs=1e-5)
     assert all(len(likely) == 2 for likely in first.logprobs.top_logprobs[1:])
     ids = nano.tokenizer(text)["input_ids"]
-    tokens = client.completions.create(model=NAME, prompt=ids, max_tokens=1, echo=True, logprobs=1, temperature=0)
+    tokens = client.completions.create(
+        model=NAME, prompt=ids, max_tokens=1, echo=True, logprobs=1, temperature=0
+    )
     assert tokens.choices[0].logprobs.token_logprobs[1:-1] == pytest.approx(list(known), abs=1e-5)
     assert len(answer.choices) == 2 and tokens.choices[0].text.startswith(text)
 
 
 def test_a_text_goes_on_as_a_stream(client):
-    asked = {"model": NAME, "prompt": "the dog", "max_tokens": 8, "temperature": 1.0, "seed": 1, "logprobs": 0}
+    asked = {
+        "model": NAME,
+        "prompt": "the dog",
+        "max_tokens": 8,
+        "temperature": 1.0,
+        "seed": 1,
+        "logprobs": 0,
+    }
     whole = client.completions.create(**asked).choices[0]
     pieces = [chunk.choices[0] for chunk in client.completions.create(**asked, stream=True)]
     assert "".join(piece.text for piece in pieces) == whole.text
@@ -157,7 +174,10 @@ def test_an_answer_is_the_same_in_a_crowd(client):
 
 def test_our_own_client_gets_the_same_answers(nano, server, tmp_path):
     """`vitrail eval --address`, judges and loops ask through it."""
-    chats = [Chat(messages=[{"role": "user", "content": (picture(n), {"type": "text", "text": "?"})}]) for n in (1, 2)]
+    chats = [
+        Chat(messages=[{"role": "user", "content": (picture(n), {"type": "text", "text": "?"})}])
+        for n in (1, 2)
+    ]
     answerer = RemoteAnswerer(RemoteSettings(base_url=server.url, model=NAME), cache=tmp_path)
     settings = GenerationSettings(max_new_tokens=5, temperature=1.0, seed=2)
     assert [reply.text for reply in answerer.ask(chats, settings)] == [
@@ -178,7 +198,10 @@ def test_three_more_families(saved_family):
 def test_a_plain_language_model(language):
     with served(language) as running:
         answer = running.client().chat.completions.create(**question())
-        assert answer.choices[0].message.content == expected(language, question()["messages"], max_new_tokens=6).text
+        assert (
+            answer.choices[0].message.content
+            == expected(language, question()["messages"], max_new_tokens=6).text
+        )
         status, _, body = running.send({**question(), "messages": shown(picture(3))})
         assert status == 400 and "takes none" in body["error"]["message"]
 
@@ -186,8 +209,12 @@ def test_a_plain_language_model(language):
 def test_a_model_that_writes_no_text_is_refused():
     from types import SimpleNamespace
 
-    encoder = SimpleNamespace(name="bert", family=SimpleNamespace(kind="encoder", about="an encoder of texts"))
-    with pytest.raises(ValueError, match="bert is an encoder of texts, which writes no text; serve a language"):
+    encoder = SimpleNamespace(
+        name="bert", family=SimpleNamespace(kind="encoder", about="an encoder of texts")
+    )
+    with pytest.raises(
+        ValueError, match="bert is an encoder of texts, which writes no text; serve a language"
+    ):
         from vitrail.serving.application import create
 
         create(encoder, None)

@@ -17,7 +17,11 @@ def server(nano):
 
 def test_the_key_is_asked_for(nano):
     with served(nano, key="sesame") as running:
-        for headers in ({}, {"Authorization": "Bearer sesam"}, {"Authorization": "Bearer sésame".encode().decode("latin-1")}):
+        for headers in (
+            {},
+            {"Authorization": "Bearer sesam"},
+            {"Authorization": "Bearer sésame".encode().decode("latin-1")},
+        ):
             status, _, body = running.send(question(), **headers)
             assert status == 401 and body["error"]["code"] == "invalid_api_key"
         assert running.send(None, "/v1/models", "GET")[0] == 401
@@ -38,7 +42,9 @@ def test_large_and_slow_bodies(server):
     assert status == 413 and "20,000 bytes" in body["error"]["message"]
     for head in (b"Content-Length: 900\r\n", b"Transfer-Encoding: chunked\r\n"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-            begin = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            begin = (
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            )
             connection.sendall(begin + head + b"\r\n")
             if head.startswith(b"Transfer"):
                 piece = b"8000\r\n" + b" " * 0x8000 + b"\r\n"
@@ -60,9 +66,18 @@ def test_large_and_slow_bodies(server):
         ({**question(), "tools": [{"type": "function"}]}, "tools: is not supported here; leave it out"),
         ({**question(), "maxtokens": 5}, "maxtokens: there is no such field; did you mean 'max_tokens'?"),
         ({**question(), "messages": []}, "messages: "),
-        ({**question(), "messages": [{"role": "king", "content": "x"}]}, "messages[0].role: must be one of system"),
-        ({**question(), "messages": [{"role": "assistant", "content": "x"}]}, "the last turn must be the user's"),
-        ({**question(), "messages": [{"role": "user", "content": []}]}, "messages[0].content is an empty list"),
+        (
+            {**question(), "messages": [{"role": "king", "content": "x"}]},
+            "messages[0].role: must be one of system",
+        ),
+        (
+            {**question(), "messages": [{"role": "assistant", "content": "x"}]},
+            "the last turn must be the user's",
+        ),
+        (
+            {**question(), "messages": [{"role": "user", "content": []}]},
+            "messages[0].content is an empty list",
+        ),
         ({"model": NAME}, "messages: this field is required"),
         (b"{", "the body is not JSON"),
         (b'{"model": NaN}', "NaN is no JSON number"),
@@ -130,7 +145,11 @@ def test_a_full_house_is_told_when_to_come_back_and_a_hang_up_frees_its_place(na
         held = [_hold(running, stream) for stream in (True, False, True)]
         _until(lambda: running.gate.here == 3)
         status, headers, body = running.send(question())
-        assert status == 429 and int(headers["retry-after"]) >= 1 and "3 requests at a time" in body["error"]["message"]
+        assert (
+            status == 429
+            and int(headers["retry-after"]) >= 1
+            and "3 requests at a time" in body["error"]["message"]
+        )
         assert running.send(None, "/health", "GET")[0] == 200
         for connection in held:
             connection.close()
@@ -142,9 +161,12 @@ def _hold(running, stream):
     """A connection with a request that takes long."""
     import json
 
-    body = json.dumps({**question(), "max_tokens": 400, "temperature": 2.0, "n": 60, "stream": stream}).encode()
+    body = json.dumps(
+        {**question(), "max_tokens": 400, "temperature": 2.0, "n": 60, "stream": stream}
+    ).encode()
     connection = socket.create_connection(("127.0.0.1", running.port), timeout=60)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = ("POST /v1/chat/completions HTTP/1.1", "Host: localhost", "Content-Type: application/json")
+    head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
     connection.sendall(head.encode() + body)
     return connection
 
@@ -175,7 +197,9 @@ def test_stopping_finishes_what_is_under_way(nano):
     answers = []
     with served(nano) as running:
         thread = threading.Thread(
-            target=lambda: answers.append(running.send({**question(), "max_tokens": 30, "temperature": 1.5, "n": 2}))
+            target=lambda: answers.append(
+                running.send({**question(), "max_tokens": 30, "temperature": 1.5, "n": 2})
+            )
         )
         thread.start()
         _until(lambda: running.gate.here == 1)

@@ -19,7 +19,15 @@ CHAT = {
     "stream": False, "stream_options": {"include_usage": True}, "repetition_penalty": 1.1, "user": "someone",
     "response_format": {"type": "text"}, "max_completion_tokens": 2, "logit_bias": {}, "metadata": {},
 }  # fmt: skip
-TEXT = {"model": NAME, "prompt": "the dog", "max_tokens": 2, "echo": True, "logprobs": 1, "temperature": 0, "best_of": 1}
+TEXT = {
+    "model": NAME,
+    "prompt": "the dog",
+    "max_tokens": 2,
+    "echo": True,
+    "logprobs": 1,
+    "temperature": 0,
+    "best_of": 1,
+}
 MESSAGE = {"role": "user", "content": [{"type": "text", "text": "a"}]}
 
 
@@ -32,7 +40,10 @@ def broken(draw, whole):
         body[name] = draw(JSON | st.sampled_from([*whole.values()]) | st.integers(-3, 3))
     if draw(st.booleans()) and "messages" in whole:
         message = {**MESSAGE, draw(st.sampled_from(["role", "content", "name", "x"])): draw(JSON)}
-        part = {"type": draw(st.sampled_from(["text", "image_url", "input_audio"])), draw(st.sampled_from(["text", "image_url"])): draw(JSON)}
+        part = {
+            "type": draw(st.sampled_from(["text", "image_url", "input_audio"])),
+            draw(st.sampled_from(["text", "image_url"])): draw(JSON),
+        }
         body["messages"] = [message, {**MESSAGE, "content": [part]}]
     return body
 

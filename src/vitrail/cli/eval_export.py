@@ -19,9 +19,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="DIR", help="the benchmark's official files")
     parser.add_argument(
-        "--to", nargs=2, required=True, metavar=("TOOL", "OUT"), help="lmms-eval or vlmevalkit, and the folder to write"
+        "--to",
+        nargs=2,
+        required=True,
+        metavar=("TOOL", "OUT"),
+        help="lmms-eval or vlmevalkit, and the folder to write",
     )
-    parser.add_argument("--mode", help="how it is asked (default letters: other tools take questions in words)")
+    parser.add_argument(
+        "--mode", help="how it is asked (default letters: other tools take questions in words)"
+    )
     parser.add_argument("--name", help="of the task there (default: the benchmark's, or the file's)")
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N questions alone")
     parser.add_argument(
@@ -79,7 +85,9 @@ def _task(args: argparse.Namespace) -> tuple[Any, Any]:
         from vitrail.evaluation.benchmarks.benchmark import LETTER
 
         if args.data or args.settings or args.mode:
-            raise ValueError("--data, --mode and settings go with a benchmark's name; leave them out for a file")
+            raise ValueError(
+                "--data, --mode and settings go with a benchmark's name; leave them out for a file"
+            )
         source: Any = open_source(args.what, on_error="set_aside")
         source = source if args.limit is None else take(source, min(args.limit, len(source)))
         return Task.model_validate({"name": args.name or run_name(args.what), **LETTER}), source

@@ -18,8 +18,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     parser.add_argument("model", help="a run's or a model's folder, or a hub name")
     parser.add_argument("--name", help="under which clients ask for it (default: the folder's name)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: this machine")
-    parser.add_argument("--port", type=natural, default=8000, metavar="N", help="default 8000; 0: any that is free")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: this machine"
+    )
+    parser.add_argument(
+        "--port", type=natural, default=8000, metavar="N", help="default 8000; 0: any that is free"
+    )
     parser.add_argument(
         "--key-variable", metavar="NAME", help="the environment variable with the key that clients must send"
     )
@@ -143,4 +147,6 @@ def listen(host: str, port: int) -> Any:
         return listening
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"cannot listen at {host}, port {port} ({reason}); choose another --port or --host") from None
+        raise ValueError(
+            f"cannot listen at {host}, port {port} ({reason}); choose another --port or --host"
+        ) from None

@@ -68,7 +68,9 @@ def rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Rows of a TSV, a CSV, JSON lines or a JSON array, with their lines. ValueError for a line that is no object."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() in (".tsv", ".csv"):
-        table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        table = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ","
+        )
         yield from enumerate(table, start=2)
         return
     if text.lstrip().startswith("["):

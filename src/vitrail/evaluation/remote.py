@@ -1,7 +1,7 @@
 """A model at an address, evaluated as one here is: what is asked, kept and scored is the same.
 
-It answers in words (:class:`~vitrail.evaluation.inferencers.Generate`); likelihoods need a model here. Retries, budget and
-what is never asked twice are :class:`~vitrail.inference.remote.RemoteAnswerer`'s.
+It answers in words (:class:`~vitrail.evaluation.inferencers.Generate`); likelihoods need a model here. Retries,
+budget and what is never asked twice are :class:`~vitrail.inference.remote.RemoteAnswerer`'s.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class RemoteModel:
     def require(self, inferencer: str, methods: Sequence[Any]) -> None:
         """ValueError for what cannot be done at an address."""
         if methods:
-            raise ValueError("methods of inference change a model here; leave them out for a model at an address")
+            raise ValueError(
+                "methods of inference change a model here; leave them out for a model at an address"
+            )
         if inferencer != "generate":
             raise ValueError(
-                f"inferencer {inferencer!r} reads probabilities off a model here; one at an address answers in words: use "
-                "--inferencer generate, or --mode letters for a benchmark"
+                f"inferencer {inferencer!r} reads probabilities off a model here; one at an address answers in words: "
+                "use --inferencer generate, or --mode letters for a benchmark"
             )
 
     def encode(self, prompt: Prompt, root: Path | None) -> RemoteAsked:
@@ -70,6 +72,11 @@ class RemoteModel:
     def fingerprints(self, instruction: dict[str, Any]) -> dict[str, str]:
         """What answers depend on, as far as it can be known from here: the address and the name there."""
         settings = self.answerer.settings
-        model = key("address", settings.base_url.rstrip("/"), settings.model, json.dumps(settings.extra, sort_keys=True))
+        model = key(
+            "address",
+            settings.base_url.rstrip("/"),
+            settings.model,
+            json.dumps(settings.extra, sort_keys=True),
+        )
         prompt = key("prompt", json.dumps(instruction, sort_keys=True))
         return {"prompt": prompt, "processor": "at the address", "model": model}

@@ -110,10 +110,17 @@ class Endpoint:
         self._require_name(asked.model)
         wanted = 16 if asked.max_tokens is None else asked.max_tokens
         order = self._order(asked, tuple(asked.prompts), wanted, asked.logprobs, bool(asked.echo))
-        return await self._answer(request, asked, order, TextReply(self.settings.name, self._words, asked.logprobs))
+        return await self._answer(
+            request, asked, order, TextReply(self.settings.name, self._words, asked.logprobs)
+        )
 
     def _order(
-        self, asked: Sampled, prompts: tuple[Prompt, ...], wanted: int | None, top: int | None, echo: bool = False
+        self,
+        asked: Sampled,
+        prompts: tuple[Prompt, ...],
+        wanted: int | None,
+        top: int | None,
+        echo: bool = False,
     ) -> Order:
         limits, n = self.settings.limits, asked.n or 1
         for name, value, most in (
@@ -124,7 +131,9 @@ class Endpoint:
         ):
             if value > most:
                 what = f"{value} (n times prompts)" if name == "n" else str(value)
-                raise Refused(400, f"{name} is {what}; this server allows {most}, ask for no more", param=name)
+                raise Refused(
+                    400, f"{name} is {what}; this server allows {most}, ask for no more", param=name
+                )
         sampling: dict[str, Any] = {"temperature": 1.0}
         for name in ("temperature", "top_p", "repetition_penalty"):
             if getattr(asked, name) is not None:
@@ -228,5 +237,3 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     return JSONResponse(unexpected().body(), 500)
-
-

@@ -29,9 +29,13 @@ def chat_of(messages: Sequence[SaidMessage], limits: Limits) -> Chat:
             if isinstance(part, ImagePart):
                 pictures += 1
                 if pictures > limits.images:
-                    raise Refused(400, f"{where} is one picture too many; at most {limits.images} go", param=where)
+                    raise Refused(
+                        400, f"{where} is one picture too many; at most {limits.images} go", param=where
+                    )
                 if message.role != "user":
-                    raise Refused(400, f"{where}: only the user shows pictures; move it to a user's turn", param=where)
+                    raise Refused(
+                        400, f"{where}: only the user shows pictures; move it to a user's turn", param=where
+                    )
                 parts.append(picture(part.image_url.url, f"{where}.image_url.url", limits))
             else:
                 parts.append(Text(text=part.text))
@@ -53,7 +57,9 @@ def picture(url: str, where: str, limits: Limits) -> Image:
     if begins is None:
         what = shown(url.partition(",")[0], 40)
         raise Refused(
-            400, printable(f"{where} is {what}; addresses and paths are not opened here, {_AS_DATA}"), param=where
+            400,
+            printable(f"{where} is {what}; addresses and paths are not opened here, {_AS_DATA}"),
+            param=where,
         )
     try:
         raw = base64.b64decode(url[begins.end() :], validate=True)

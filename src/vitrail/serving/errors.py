@@ -34,7 +34,9 @@ class Refused(Exception):
 def unexpected() -> Refused:
     """What a client is told of a fault of ours; the log has the rest."""
     return Refused(
-        500, "the server failed on this request; its log says why. Other requests are not affected", code="internal"
+        500,
+        "the server failed on this request; its log says why. Other requests are not affected",
+        code="internal",
     )
 
 

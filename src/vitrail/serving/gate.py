@@ -28,7 +28,9 @@ OPEN = ("/health",)
 class Gate:
     """ASGI around ``application``; ``seconds_to_wait`` is told to those who find no place."""
 
-    def __init__(self, application: Application, settings: Serving, seconds_to_wait: Callable[[], int]) -> None:
+    def __init__(
+        self, application: Application, settings: Serving, seconds_to_wait: Callable[[], int]
+    ) -> None:
         self._application, self._settings, self._seconds_to_wait = application, settings, seconds_to_wait
         self.here = 0
 
@@ -59,11 +61,15 @@ class Gate:
         settings = self._settings
         host = re.sub(r":\d*$", "", headers.get("host", ""))
         if settings.hosts is not None and host.lower() not in settings.hosts:
-            raise Refused(403, printable(f"this server is not {host!r}; ask it as {settings.hosts[0]}"), code="host")
+            raise Refused(
+                403, printable(f"this server is not {host!r}; ask it as {settings.hosts[0]}"), code="host"
+            )
         if settings.key is not None and scope["path"] not in OPEN:
             given = headers.get("authorization", "").removeprefix("Bearer ").encode("latin-1")
             if not hmac.compare_digest(given, settings.key.encode()):
-                raise Refused(401, "send the server's key as 'Authorization: Bearer …'", code="invalid_api_key")
+                raise Refused(
+                    401, "send the server's key as 'Authorization: Bearer …'", code="invalid_api_key"
+                )
         if scope["method"] != "POST":
             return
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -98,7 +104,9 @@ class Gate:
                         return bytes(body)
         except TimeoutError:
             raise Refused(
-                408, f"the body did not arrive within {limits.patience:g} s; send it again", headers={"Connection": "close"}
+                408,
+                f"the body did not arrive within {limits.patience:g} s; send it again",
+                headers={"Connection": "close"},
             ) from None
 
 

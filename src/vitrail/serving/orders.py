@@ -139,7 +139,9 @@ def _settings(bundle: Bundle, prompt: Encoded, order: Order) -> GenerationSettin
         wanted = order.most if limit is None else max(1, min(order.most, limit - prompt.length))
     if wanted == 0:
         if limit is not None and prompt.length > limit:
-            raise _too_long(f"the prompt has {prompt.length} tokens; the model's context is {limit}, so shorten it")
+            raise _too_long(
+                f"the prompt has {prompt.length} tokens; the model's context is {limit}, so shorten it"
+            )
         return None
     sampling = {"seed": secrets.randbelow(2**31), **order.sampling}
     if not sampling.get("temperature"):
@@ -171,7 +173,9 @@ def _continued(bundle: Bundle, prompt: str | list[int]) -> Encoded:
     """A text as its tokenizer reads it (its begin token in front, where it has one; nothing in it is special)."""
     begin = bundle.encoder.encode(Document(content=(Text(text="."),)), add_generation_prompt=True)
     if isinstance(prompt, str):
-        ids = list(bundle.tokenizer(prompt, split_special_tokens=True)["input_ids"]) or begin.input_ids.tolist()
+        ids = (
+            list(bundle.tokenizer(prompt, split_special_tokens=True)["input_ids"]) or begin.input_ids.tolist()
+        )
     else:
         ids = prompt
         _require_tokens(bundle, ids)
@@ -183,7 +187,9 @@ def _require_tokens(bundle: Bundle, ids: list[int]) -> None:
     size = len(bundle.tokenizer)
     wrong = next((one for one in ids if not 0 <= one < size), None)
     if not ids or wrong is not None:
-        raise ValueError(f"must hold tokens from 0 to {size - 1:,}, but it {'is empty' if not ids else f'has {wrong}'}")
+        raise ValueError(
+            f"must hold tokens from 0 to {size - 1:,}, but it {'is empty' if not ids else f'has {wrong}'}"
+        )
     if bundle.encoder.image_token_id in ids:
         raise ValueError("holds the token that stands for a picture; pictures go with /v1/chat/completions")
 

@@ -138,13 +138,20 @@ class ChatReply(Reply):
         if self.top is None:
             return None
         content = [
-            {**self._one(one.id, one.logprob or 0.0), "top_logprobs": [self._one(*likely) for likely in one.top]}
+            {
+                **self._one(one.id, one.logprob or 0.0),
+                "top_logprobs": [self._one(*likely) for likely in one.top],
+            }
             for one in tokens
         ]
         return {"content": content, "refusal": None}
 
     def _one(self, token: int, logprob: float) -> dict[str, Any]:
-        return {"token": self.words.text(token), "logprob": _number(logprob), "bytes": self.words.bytes(token)}
+        return {
+            "token": self.words.text(token),
+            "logprob": _number(logprob),
+            "bytes": self.words.bytes(token),
+        }
 
 
 class TextReply(Reply):

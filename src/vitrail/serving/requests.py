@@ -77,7 +77,7 @@ class StreamOptions(_Part):
 
 
 class Sampled(BaseModel):
-    """What both kinds of request say of the answer's making. ``top_k`` and ``repetition_penalty`` as vLLM names them."""
+    """What both kinds of request say of an answer's making; ``top_k`` and ``repetition_penalty`` as vLLM has them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
@@ -129,8 +129,13 @@ class ChatRequest(Sampled):
     @model_validator(mode="after")
     def _goes_together(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
-            raise inner_error(("top_logprobs",), "has no effect without logprobs: true; add it, or leave it out")
-        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise inner_error(
+                ("top_logprobs",), "has no effect without logprobs: true; add it, or leave it out"
+            )
+        if (
+            None not in (self.max_tokens, self.max_completion_tokens)
+            and self.max_tokens != self.max_completion_tokens
+        ):
             raise inner_error(("max_tokens",), "differs from max_completion_tokens, its newer name; give one")
         return self
 
@@ -169,7 +174,9 @@ def parsed(kind: type[M], body: bytes) -> M:
         raw = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))[:200]
-        raise Refused(400, f"the body is not JSON ({said}); send one JSON object", code="invalid_json") from None
+        raise Refused(
+            400, f"the body is not JSON ({said}); send one JSON object", code="invalid_json"
+        ) from None
     if not isinstance(raw, dict):
         raise Refused(400, f"the body must be a JSON object, but it is {printable(shown(raw))}")
     try:
@@ -180,7 +187,9 @@ def parsed(kind: type[M], body: bytes) -> M:
         raise Refused(400, "the body is nested too deeply; send a plain request") from None
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
     given = "" if value is NOTHING else f" (it is {shown(value)})"
-    raise Refused(400, printable(f"{name}: {message}{given}" if name else f"{message}{given}"), param=printable(name))
+    raise Refused(
+        400, printable(f"{name}: {message}{given}" if name else f"{message}{given}"), param=printable(name)
+    )
 
 
 def _no_number(text: str) -> float:

@@ -125,7 +125,9 @@ class Worker:
             ticket.tell(refused)
         except (MemoryError, torch.OutOfMemoryError):
             LOGGER.warning("out of memory on a request; it was refused")
-            message = "the server's memory does not hold this request; send fewer or smaller pictures, or less text"
+            message = (
+                "the server's memory does not hold this request; send fewer or smaller pictures, or less text"
+            )
             ticket.tell(Refused(503, message, code="out_of_memory"))
         except Exception:
             LOGGER.exception("a request failed")

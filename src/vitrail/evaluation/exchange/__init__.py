@@ -1,1 +1,1 @@
-"""Questions and answers in the forms of lmms-eval and VLMEvalKit. Reading theirs: :mod:`vitrail.evaluation.predictions`."""
+"""Questions and answers in the forms of lmms-eval and VLMEvalKit; :mod:`vitrail.evaluation.predictions` reads theirs."""

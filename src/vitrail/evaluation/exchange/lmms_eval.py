@@ -1,8 +1,8 @@
 """A task as a folder that lmms-eval runs, and a file of answers as the files that lmms-eval writes.
 
 The folder holds ``<name>.yaml``, ``questions.py`` and ``reading.py`` (plain Python, without vitrail), and
-``data/test.parquet`` with pictures inside, whose rows are questions as the task's instruction puts them. Answers are read
-there as here, so that an answer counts alike. After lmms-eval's task guide (version 0.7): ``doc_to_messages``,
+``data/test.parquet`` with pictures inside, whose rows are questions as the task's instruction puts them. Answers are
+read there as here, so that an answer counts alike. After lmms-eval's task guide (version 0.7): ``doc_to_messages``,
 ``process_results``, ``!function file.name``; its samples carry ``doc_id``, ``resps``, ``filtered_resps``, ``target``.
 """
 
@@ -55,7 +55,9 @@ def export_task(task: Task, source: Source, out: Path) -> Exported:
                 f"{source.name} has no question that can be exported ({left_out[0] if left_out else 'it is empty'})"
             )
         package = resources.files("vitrail.evaluation")
-        (place / "questions.py").write_text((package / "exchange" / "lmms_eval_questions.txt").read_text("utf-8"))
+        (place / "questions.py").write_text(
+            (package / "exchange" / "lmms_eval_questions.txt").read_text("utf-8")
+        )
         (place / "reading.py").write_text((package / "reading.py").read_text("utf-8"))
         (place / f"{task.name}.yaml").write_text(_yaml(task, out))
         (place / "metric.json").write_text(json.dumps(task.metric, indent=1) + "\n")
@@ -161,7 +163,10 @@ def export_answers(answers: Answers, out: Path) -> Exported:
     name, found = answers.header["task"]["name"], score(answers.path)
     lines = [json.dumps(_sample(row), ensure_ascii=False) + "\n" for row in rows]
     write_text(Path(out) / f"vitrail_samples_{name}.jsonl", "".join(lines))
-    shares = {"accuracy,none": found.overall.right / found.overall.n, "unparsed,none": found.overall.unparsed / found.overall.n}
+    shares = {
+        "accuracy,none": found.overall.right / found.overall.n,
+        "unparsed,none": found.overall.unparsed / found.overall.n,
+    }
     results = {
         "results": {name: {"alias": name, **shares}},
         "configs": {name: {"task": name, "metadata": [{"version": VERSION}]}},
@@ -178,7 +183,12 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
     judged = {"id": row["id"], "kind": row["kind"], "prediction": row["prediction"]}
     return {
         "doc_id": row["row"],
-        "doc": {"vitrail_id": row["id"], "kind": row["kind"], "options": row["options"], "answer": row["answer"]},
+        "doc": {
+            "vitrail_id": row["id"],
+            "kind": row["kind"],
+            "options": row["options"],
+            "answer": row["answer"],
+        },
         "target": target,
         "resps": [[row["text"]]],
         "filtered_resps": [row["text"]],

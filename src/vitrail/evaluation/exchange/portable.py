@@ -45,8 +45,8 @@ def portable_questions(task: Task, source: Source, left_out: list[str]) -> Itera
     """
     if task.inferencer["name"] != "generate" or task.metric["name"] != "match":
         raise ValueError(
-            f"task {task.name!r} is answered by {task.inferencer['name']} and judged by {task.metric['name']}; other tools "
-            "are given questions to answer in words, so use --mode letters (inferencer generate, metric match)"
+            f"task {task.name!r} is answered by {task.inferencer['name']} and judged by {task.metric['name']}; other "
+            "tools are given questions to answer in words, so use --mode letters (inferencer generate, metric match)"
         )
     instruction = task.part("instruction")
     if hasattr(instruction, "prepare"):
@@ -67,10 +67,14 @@ def portable_questions(task: Task, source: Source, left_out: list[str]) -> Itera
 
 
 def picture_bytes(picture: Image, root: Path | None) -> bytes:
-    """The picture as every tool decodes it alike: the file's own bytes, or PNG where it is turned, transparent or rare."""
+    """The picture as every tool decodes it alike: its own bytes; PNG where turned, transparent or rare."""
     raw = picture.read(root)
     with PILImage.open(io.BytesIO(raw)) as opened:
-        plain = opened.format in PLAIN_FORMATS and opened.mode in ("RGB", "L") and "transparency" not in opened.info
+        plain = (
+            opened.format in PLAIN_FORMATS
+            and opened.mode in ("RGB", "L")
+            and "transparency" not in opened.info
+        )
         if plain and opened.getexif().get(_ORIENTATION, 1) == 1:
             return raw
     buffer = io.BytesIO()

@@ -1,8 +1,8 @@
 """A task as VLMEvalKit's table, and a file of answers as its predictions.
 
-One TSV: ``index``, ``image`` (base64; several as a list), ``question``, options ``A``, ``B`` …, ``answer`` (the letter, or
-the words of a question without options), ``category``; ``id`` is kept beside, so that its predictions find their way back
-(``PRED_FORMAT=tsv``). VLMEvalKit words the prompt itself: a question is the record's own, pictures in front.
+One TSV: ``index``, ``image`` (base64; several as a list), ``question``, options ``A``, ``B`` …, ``answer`` (the
+letter, or the words of a question without options), ``category``; ``id`` is kept beside, so that its predictions find
+their way back (``PRED_FORMAT=tsv``). VLMEvalKit words the prompt itself: a question is the record's own, pictures in front.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _row(one: Portable) -> dict[str, Any]:
 def export_answers(answers: Answers, out: Path) -> Exported:
     """Write ``out/<model>_<task>.tsv``: the predictions by ``index`` and ``id``. ValueError for rankings."""
     rows = [
-        {"index": row["row"], "id": row["id"], "prediction": row["text"]} for row in answers.rows if "text" in row
+        {"index": row["row"], "id": row["id"], "prediction": row["text"]}
+        for row in answers.rows
+        if "text" in row
     ]
     if not rows:
         raise ValueError(f"{answers.path} holds no answer in words; predictions are texts")

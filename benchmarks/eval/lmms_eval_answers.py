@@ -1,0 +1,127 @@
+"""lmms-eval on an exported task through `vitrail serve`, held against vitrail itself: answer by answer, and the score.
+
+    python benchmarks/eval/lmms_eval_answers.py MODEL --benchmark offline_scenes --limit 40 suite=nano-scenes-v1
+
+The model is asked twice with the same questions: here (`run_task`), and by lmms-eval (its model `openai`) at a loopback
+address. lmms-eval lives in an environment of its own: `--environment DIR` names one, which is made with uv (and the
+network) if it is not there. Prints JSON; exit code 1 where an answer, a judgement or the score differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+NEEDS = ("lmms-eval==0.7.3", "filelock<3.30")  # later versions of filelock lack what lmms-eval 0.7.3 imports
+NAME = "served"
+
+
+def environment(folder: Path) -> Path:
+    """The environment's Python; made where it is not there."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "uv", "venv", "--quiet", str(folder)], check=True)
+        words = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *NEEDS]
+        subprocess.run(words, check=True)
+    return python
+
+
+@contextmanager
+def serving(model: str):
+    """`vitrail serve` on a free port; its address."""
+    words = [sys.executable, "-m", "vitrail.cli.main", "serve", model, "--name", NAME, "--port", "0"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in process.stdout:
+            if line.startswith("serving "):
+                yield line.split(" at ")[1].split()[0]
+                return
+        raise SystemExit("vitrail serve ended before it served")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def ask_with_lmms_eval(python: Path, address: str, task: str, folder: Path, out: Path) -> Path:
+    """Run it; returns the file of samples."""
+    settings = f"model={NAME},base_url={address},api_key=none,timeout=300,num_concurrent=4"
+    words = [str(python), "-m", "lmms_eval", "--model", "openai", "--model_args", settings]
+    words += ["--include_path", str(folder), "--tasks", task, "--batch_size", "1", "--log_samples"]
+    words += ["--output_path", str(out)]
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out / "cache")}
+    subprocess.run(words, check=True, env={**os.environ, **offline}, stdout=sys.stderr)
+    return next(out.rglob(f"*_samples_{task}.jsonl"))
+
+
+def compare(here, there, results: dict) -> dict:
+    """Both files of answers, row by row."""
+    from vitrail.evaluation.scores import score
+
+    told = {row["id"]: row for row in there.rows}
+    differ = [
+        {"id": row["id"], "here": row["text"], "there": told.get(row["id"], {}).get("text")}
+        for row in here.rows
+        if (row["text"], row["correct"]) != tuple(told.get(row["id"], {}).get(k) for k in ("text", "correct"))
+    ]
+    own, theirs = score(here.path).overall, score(there.path).overall
+    return {
+        "questions": len(here.rows),
+        "distinct_answers": len({row["text"] for row in here.rows}),
+        "equal": len(here.rows) - len(differ),
+        "accuracy_here": own.right / own.n,
+        "accuracy_there_read_here": theirs.right / theirs.n,
+        "accuracy_as_lmms_eval_says": results["accuracy,none"],
+        "unparsed_here": own.unparsed / own.n,
+        "unparsed_as_lmms_eval_says": results["unparsed,none"],
+        "differ": differ,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("--benchmark", default="offline_scenes")
+    parser.add_argument("--data")
+    parser.add_argument("--limit", type=int, default=40)
+    parser.add_argument("--environment", type=Path, default=Path("lmms-eval-environment"))
+    parser.add_argument("--out", type=Path, default=Path("lmms-eval-answers"), help="must not be there")
+    parser.add_argument("settings", nargs="*", metavar="key=value")
+    args = parser.parse_args()
+    from vitrail import registry
+    from vitrail.cli.evaluate_benchmark import scenario_of
+    from vitrail.evaluation.answers import read_answers
+    from vitrail.evaluation.exchange.lmms_eval import export_task
+    from vitrail.evaluation.predictions import import_predictions
+    from vitrail.evaluation.run import run_task
+    from vitrail.evaluation.task import Task
+    from vitrail.models.loading import load
+
+    scenario = {**scenario_of(args.benchmark, args.data, args.settings), "n": args.limit, "circular": False}
+    parts = registry.get("benchmark", args.benchmark).parts("letters")
+    task = Task.model_validate({"name": args.benchmark, "scenario": scenario, **parts})
+    source = task.part("scenario").source()
+    out = args.out.resolve()
+    out.mkdir(parents=True)
+    folder = export_task(task, source, out / "task").folder
+    python = environment(args.environment.absolute())
+    with serving(args.model) as address:
+        samples = ask_with_lmms_eval(python, address, task.name, folder, out / "lmms-eval")
+    results = json.loads(next((out / "lmms-eval").rglob("*_results.json")).read_text())["results"][task.name]
+    there = read_answers(import_predictions(task, source, samples, out / "there"))
+    here = read_answers(run_task(task, load(args.model), out / "here"))
+    found = compare(here, there, results)
+    print(json.dumps(found, indent=1, ensure_ascii=False))
+    same = found["accuracy_here"] == found["accuracy_there_read_here"] == found["accuracy_as_lmms_eval_says"]
+    return 0 if same and not found["differ"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
