@@ -1,1 +1,1 @@
-"""Questions and answers in the forms of lmms-eval and VLMEvalKit; :mod:`vitrail.evaluation.predictions` reads theirs."""
+"""Questions and answers in other tools' forms; :mod:`vitrail.evaluation.predictions` reads theirs."""

@@ -2,7 +2,8 @@
 
 One TSV: ``index``, ``image`` (base64; several as a list), ``question``, options ``A``, ``B`` …, ``answer`` (the
 letter, or the words of a question without options), ``category``; ``id`` is kept beside, so that its predictions find
-their way back (``PRED_FORMAT=tsv``). VLMEvalKit words the prompt itself: a question is the record's own, pictures in front.
+their way back (``PRED_FORMAT=tsv``). VLMEvalKit words the prompt itself: a question is the record's
+own, pictures in front.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""``vitrail serve``: what it refuses before a model is loaded, and that it ends as it should."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+from vitrail.cli import serve
+from vitrail.cli.parsing import Parser
+
+
+def parsed(*words):
+    parser = Parser(prog="vitrail serve")
+    serve.arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_it_is_this_machine_alone_unless_told():
+    args = parsed("some/model")
+    settings = serve.settings_of(args, None)
+    assert args.host == "127.0.0.1" and settings.hosts == serve.LOOPBACK and settings.name == "some/model"
+    assert serve.settings_of(parsed("m", "--host", "::1"), None).hosts == serve.LOOPBACK
+    assert serve.settings_of(parsed("m", "--host", "0.0.0.0"), "k").hosts is None
+    assert not serve.is_loopback("example.org") and serve.is_loopback("localhost")
+
+
+def test_limits_and_name(tmp_path):
+    (tmp_path / "mine").mkdir()
+    words = (
+        "--queue",
+        "3",
+        "--max-tokens",
+        "9",
+        "--max-images",
+        "2",
+        "--max-pixels",
+        "7",
+        "--max-bytes",
+        "5",
+    )
+    settings = serve.settings_of(parsed(str(tmp_path / "mine"), *words), "secret")
+    limits = settings.limits
+    assert (limits.queue, limits.max_tokens, limits.images, limits.pixels, limits.body) == (3, 9, 2, 7, 5)
+    assert settings.name == "mine" and "secret" not in repr(settings)
+
+
+def test_what_is_refused(run, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    code, _, err = run("serve", "nowhere", "--key-variable", "NO_SUCH_KEY")
+    assert code == 2 and "the environment has no NO_SUCH_KEY; set it to the key" in err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ValueError, match="cannot listen at 127.0.0.1, port .*choose another --port"):
+            serve.listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(ValueError, match="port 99999"):
+        serve.listen("127.0.0.1", 99999)
+
+
+def test_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ImportError, match=r"pip install 'vitrail\[serve\]'"):
+        serve.run(argparse.Namespace())
+
+
+@pytest.mark.long
+def test_sigterm_finishes_what_is_under_way(tmp_path):
+    from vitrail.models.testbeds import nano
+
+    nano.build(seed=0).save(tmp_path / "model")
+    words = [sys.executable, "-m", "vitrail.cli.main", "serve", str(tmp_path / "model"), "--port", "0"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().split(" at ")[1].split()[0]
+        message = {"role": "user", "content": "hello"}
+        body = {"model": "model", "messages": [message], "max_tokens": 200, "temperature": 2, "n": 8}
+        request = urllib.request.Request(
+            f"{address}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(json.load(urllib.request.urlopen(request))))
+        asking.start()
+        while not json.load(urllib.request.urlopen(f"{address.removesuffix('/v1')}/health"))["waiting"]:
+            pass
+        process.send_signal(signal.SIGTERM)
+        asking.join(120)
+        assert len(answers[0]["choices"]) == 8
+        assert process.wait(60) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
