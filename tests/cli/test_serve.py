@@ -59,7 +59,7 @@ def test_what_is_refused(run, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ValueError, match="cannot listen at 127.0.0.1, port .*choose another --port"):
+        with pytest.raises(ValueError, match=r"cannot listen at 127.0.0.1, port .*choose another --port"):
             serve.listen("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(ValueError, match="port 99999"):
         serve.listen("127.0.0.1", 99999)
