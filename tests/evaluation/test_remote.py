@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from endpoint import NAME, served
@@ -60,3 +62,27 @@ def test_what_needs_a_model_here_is_said(task, tmp_path):
         run_task(ranking, model, tmp_path)
     with pytest.raises(ValueError, match="methods of inference change a model here"):
         run_task(task, model, tmp_path, methods=[("vicrop", {})])
+
+
+def test_the_command(nano, tmp_path, capsys):
+    from conftest import chat
+    from vitrail.cli.main import main
+    from vitrail.data.readers import write_jsonl
+
+    options = {"choices": {"options": ("red", "blue"), "answer": 1}}
+    questions = [chat(f"Which colour, {n}?", id=str(n)).model_copy(update=options) for n in range(3)]
+    questions = [type(one).model_validate(one.model_dump()) for one in questions]
+    write_jsonl(questions, tmp_path / "own.jsonl")
+    words = ["--data", str(tmp_path / "own.jsonl"), "--out", str(tmp_path / "out"), "--no-blind", "--json"]
+    with served(nano, key="sesame") as server:
+        at = ["eval", NAME, "--address", server.url, *words]
+        assert main(at) == 2 and "HTTP 401" in capsys.readouterr().err
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("THE_KEY", "sesame")
+            assert main([*at, "--key-variable", "THE_KEY", "--max-requests", "9"]) == 0
+    found = json.loads(capsys.readouterr().out)["own"]["trained"]
+    assert found["overall"]["n"] == 3
+    answers = read_answers(tmp_path / "out" / "own" / "trained.jsonl")
+    assert answers.header["task"]["instruction"]["name"] == "lettered" and len(answers.rows) == 3
+    assert main(["eval", "m", *words, "--max-requests", "9"]) == 2
+    assert "--max-requests goes with --address URL" in capsys.readouterr().err
