@@ -59,10 +59,12 @@ def ask_with_lmms_eval(python: Path, address: str, task: str, folder: Path, out:
     return next(out.rglob(f"*_samples_{task}.jsonl"))
 
 
-def compare(here, there, results: dict) -> dict:
-    """Both files of answers, row by row."""
+def compare(here, there, results: dict, samples: Path) -> dict:
+    """Both files of answers, row by row, and lmms-eval's own judgement of each answer."""
     from vitrail.evaluation.scores import score
 
+    judged = [json.loads(line)["accuracy"] for line in samples.read_text(encoding="utf-8").splitlines()]
+    judgements = {one["vitrail_id"]: (one["prediction"], bool(one["score"])) for one in judged}
     told = {row["id"]: row for row in there.rows}
     differ = [
         {"id": row["id"], "here": row["text"], "there": told.get(row["id"], {}).get("text")}
@@ -74,6 +76,9 @@ def compare(here, there, results: dict) -> dict:
         "questions": len(here.rows),
         "distinct_answers": len({row["text"] for row in here.rows}),
         "equal": len(here.rows) - len(differ),
+        "judged_alike": sum(
+            judgements.get(row["id"]) == (row["prediction"], row["correct"]) for row in here.rows
+        ),
         "accuracy_here": own.right / own.n,
         "accuracy_there_read_here": theirs.right / theirs.n,
         "accuracy_as_lmms_eval_says": results["accuracy,none"],
@@ -117,10 +122,11 @@ def main() -> int:
     results = json.loads(next((out / "lmms-eval").rglob("*_results.json")).read_text())["results"][task.name]
     there = read_answers(import_predictions(task, source, samples, out / "there"))
     here = read_answers(run_task(task, load(args.model), out / "here"))
-    found = compare(here, there, results)
+    found = compare(here, there, results, samples)
     print(json.dumps(found, indent=1, ensure_ascii=False))
     same = found["accuracy_here"] == found["accuracy_there_read_here"] == found["accuracy_as_lmms_eval_says"]
-    return 0 if same and not found["differ"] else 1
+    alike = found["judged_alike"] == found["questions"]
+    return 0 if same and alike and not found["differ"] else 1
 
 
 if __name__ == "__main__":

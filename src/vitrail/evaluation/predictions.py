@@ -52,12 +52,10 @@ def read_predictions(path: Path | str) -> dict[str | int, str]:
 
 
 def identity_of(row: Mapping[str, Any]) -> str | int | None:
-    """Which question a row of another tool answers: our own id in the samples of an exported task; else a row number of
-    lmms-eval's; else an id.
-    """
-    doc = row.get("doc")
-    if isinstance(doc, dict) and isinstance(doc.get(OWN), str):
-        return str(doc[OWN])
+    """Our own id, which the judgements of an exported task carry; else lmms-eval's row; else an id."""
+    judged = row.get("accuracy")
+    if isinstance(judged, dict) and isinstance(judged.get(OWN), str):
+        return str(judged[OWN])
     if isinstance(row.get(ROW), int):
         return int(row[ROW])
     found = _first(row, IDS)

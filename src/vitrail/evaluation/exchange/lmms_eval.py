@@ -3,7 +3,7 @@
 The folder holds ``<name>.yaml``, ``questions.py`` and ``reading.py`` (plain Python, without vitrail), and
 ``data/test.parquet`` with pictures inside, whose rows are questions as the task's instruction puts them. Answers are
 read there as here, so that an answer counts alike. After lmms-eval's task guide (version 0.7): ``doc_to_messages``,
-``process_results``, ``!function file.name``; its samples carry ``doc_id``, ``resps``, ``filtered_resps``, ``target``.
+``process_results``, ``!function file.name``; its samples carry ``doc_id``, ``filtered_resps``, ``target``.
 """
 
 from __future__ import annotations
@@ -180,18 +180,11 @@ def export_answers(answers: Answers, out: Path) -> Exported:
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
     target = row["options"][row["answer"]] if row["options"] else row["reference"]
-    judged = {"id": row["id"], "kind": row["kind"], "prediction": row["prediction"]}
+    judged = {"vitrail_id": row["id"], "kind": row["kind"], "prediction": row["prediction"]}
     return {
         "doc_id": row["row"],
-        "doc": {
-            "vitrail_id": row["id"],
-            "kind": row["kind"],
-            "options": row["options"],
-            "answer": row["answer"],
-        },
         "target": target,
-        "resps": [[row["text"]]],
-        "filtered_resps": [row["text"]],
+        "filtered_resps": row["text"],
         "accuracy": {**judged, "score": float(row["correct"])},
         "unparsed": {**judged, "score": float(not row["parsed"])},
     }
