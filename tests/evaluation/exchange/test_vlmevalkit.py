@@ -77,6 +77,7 @@ def test_several_pictures_and_what_has_no_place(tmp_path):
     records = [
         chat(first, second, text, id="two"),
         chat(text, id="none"),
+        chat(first, text, id="lost", choices={"options": ("one", "None"), "answer": 0}),
         chat(first, text, second, id="between"),
         Chat(
             messages=[
@@ -95,6 +96,7 @@ def test_several_pictures_and_what_has_no_place(tmp_path):
     assert row["answer"] == "B" and done.questions == 1
     reasons = "\n".join(done.left_out)
     assert "no picture" in reasons and "between or behind" in reasons and "a system message" in reasons
+    assert "the option or answer 'None'" in reasons
 
 
 def test_pictures_that_tools_decode_differently_are_written_plainly():

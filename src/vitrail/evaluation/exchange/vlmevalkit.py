@@ -30,6 +30,30 @@ from vitrail.evaluation.reading import LETTERS
 from vitrail.evaluation.task import Task
 from vitrail.storage.atomic import write_text
 
+NOTHING = frozenset(
+    [
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    ]
+)
+"""What pandas, which VLMEvalKit reads its tables with, takes for an empty cell."""
+
 
 def export_task(task: Task, source: Source, out: Path) -> Exported:
     """Write ``out/<task>.tsv``; ``LMUData=out`` and ``--data <task>`` let VLMEvalKit find it.
@@ -61,6 +85,9 @@ def _row(one: Portable) -> dict[str, Any]:
         raise ValueError("has no picture, and this format leaves such questions out")
     if item.chat.choices is not None and isinstance(item.chat.choices.options[0][0], Image):
         raise ValueError("has pictures as options, for which this format has no place")
+    lost = next((text for text in (*item.options, item.reference) if text in NOTHING), None)
+    if lost is not None:
+        raise ValueError(f"has the option or answer {lost!r}, which VLMEvalKit reads as an empty cell")
     if len(item.options) > len(LETTERS):
         raise ValueError(f"has {len(item.options)} options, more than letters")
     encoded = [base64.b64encode(raw).decode("ascii") for raw in pictures]
