@@ -6,7 +6,7 @@ SEED-Bench does: what a thing is (its dimension *instance identity*), of what ki
 attributes*).
 
 One run on the development fold says otherwise of *what*: 54 % right where it was left out. The language model has read
-such questions in words and the connector has met captions, so that the ability may not be lost by leaving out questions.
+such questions in words and the connector has met captions, so that leaving questions out may not lose the ability.
 
 What this testbed can carry: whether the suite's scores tell abilities apart (the mechanism). Counting, places and
 relations are asked by the suite as well, but this model does not learn them in minutes.
