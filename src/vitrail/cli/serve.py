@@ -139,13 +139,15 @@ def listen(host: str, port: int) -> Any:
     """A socket at the address. ValueError where it is taken, or is none of this machine's."""
     import socket
 
+    if port > 65535:
+        raise ValueError(f"--port is {port}; ports go up to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         return listening
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ValueError(
             f"cannot listen at {host}, port {port} ({reason}); choose another --port or --host"
