@@ -26,6 +26,13 @@ class Served:
 
         return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=60, **options)
 
+    def empty(self, seconds=30):
+        """Whether no request is here any more (one leaves a moment after its answer)."""
+        deadline = time.monotonic() + seconds
+        while self.gate.here and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return not self.gate.here
+
     def send(self, body, path="/v1/chat/completions", method="POST", **headers):
         """Status, headers and JSON of a request; ``body`` bytes, or an object."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

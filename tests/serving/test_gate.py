@@ -51,7 +51,7 @@ def test_large_and_slow_bodies(server):
                 connection.sendall(piece)
             answer = connection.recv(4096)
         assert b" 408 " in answer if head.startswith(b"Content") else b" 413 " in answer
-    assert server.gate.here == 0
+    assert server.empty()
 
 
 @pytest.mark.parametrize(

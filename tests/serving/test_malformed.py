@@ -84,16 +84,16 @@ def quick(server, path, whole, examples):
 
 def test_chat(server):
     quick(server, "/v1/chat/completions", CHAT, 150)
-    assert server.send(question())[0] == 200 and server.gate.here == 0
+    assert server.send(question())[0] == 200 and server.empty()
 
 
 def test_completions(server):
     quick(server, "/v1/completions", TEXT, 100)
-    assert server.send(question())[0] == 200 and server.gate.here == 0
+    assert server.send(question())[0] == 200 and server.empty()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("path", "whole"), [("/v1/chat/completions", CHAT), ("/v1/completions", TEXT)])
 def test_thousands(server, path, whole):
     quick(server, path, whole, 2_500)
-    assert server.send(question())[0] == 200 and server.gate.here == 0
+    assert server.send(question())[0] == 200 and server.empty()
