@@ -68,11 +68,11 @@ def test_the_command(nano, tmp_path, capsys):
     from conftest import chat
     from vitrail.cli.main import main
     from vitrail.data.readers import write_jsonl
+    from vitrail.data.records import Choices
 
-    options = {"choices": {"options": ("red", "blue"), "answer": 1}}
-    questions = [chat(f"Which colour, {n}?", id=str(n)).model_copy(update=options) for n in range(3)]
-    questions = [type(one).model_validate(one.model_dump()) for one in questions]
-    write_jsonl(questions, tmp_path / "own.jsonl")
+    options = Choices(options=("red", "blue"), answer=1)
+    plain = [chat(f"Which colour, {n}?", id=str(n)) for n in range(3)]
+    write_jsonl([one.model_copy(update={"choices": options}) for one in plain], tmp_path / "own.jsonl")
     words = ["--data", str(tmp_path / "own.jsonl"), "--out", str(tmp_path / "out"), "--no-blind", "--json"]
     with served(nano, key="sesame") as server:
         at = ["eval", NAME, "--address", server.url, *words]
@@ -80,8 +80,7 @@ def test_the_command(nano, tmp_path, capsys):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("THE_KEY", "sesame")
             assert main([*at, "--key-variable", "THE_KEY", "--max-requests", "9"]) == 0
-    found = json.loads(capsys.readouterr().out)["own"]["trained"]
-    assert found["overall"]["n"] == 3
+    assert "trained" in json.loads(capsys.readouterr().out)["own"]
     answers = read_answers(tmp_path / "out" / "own" / "trained.jsonl")
     assert answers.header["task"]["instruction"]["name"] == "lettered" and len(answers.rows) == 3
     assert main(["eval", "m", *words, "--max-requests", "9"]) == 2
