@@ -45,11 +45,12 @@ def main() -> None:
         timed(name)
     found = evaluator.simple_evaluate(
         model="llava_hf",
-        model_args=f"pretrained={args.material / 'model'},device=cpu,dtype=float32,device_map=cpu",
+        model_args=f"pretrained={args.material / 'model'},dtype=float32,device_map=cpu",
         tasks=[f"vitrail_{args.mode}"],
         task_manager=TaskManager(include_path=str(args.material / "task")),
         batch_size=1,
         device="cpu",
+        force_simple=True,
         log_samples=True,
         bootstrap_iters=0,
     )

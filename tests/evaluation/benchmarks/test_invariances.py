@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from official_files import seed_bench, seed_row
+from official_files import seed_bench, seed_row, write_picture
 from vitrail.evaluation import Task, run_task, score
 from vitrail.evaluation.answers import read_answers
 from vitrail.evaluation.benchmarks.seed_bench import SeedBench
@@ -28,6 +28,8 @@ def turned(row: dict, by: int) -> dict:
 def asked(bundle, place, questions, mode="ranking", batch_size=16, **scenario):
     """Answers by id, and the official score."""
     folder = seed_bench(place / "files", questions)
+    for name in {row["data_id"] for row in questions}:  # the same, whichever row was written last
+        write_picture(folder / "SEED-Bench-image" / name, int(name.removeprefix("picture")))
     scenario = {"name": "benchmark", "benchmark": "seed_bench", "path": str(folder), **scenario}
     task = Task(name="seed", scenario=scenario, **SeedBench.parts(mode))
     path = run_task(task, bundle, place, batch_size=batch_size)
