@@ -125,7 +125,8 @@ def _names(results: Sequence[Result]) -> dict[str, str]:
 
 
 def _column(found: dict[str, tuple[Result, Result | None]]) -> Column:
-    cells, baselines = {}, (None, None)
+    cells: dict[str, Cell] = {}
+    baselines: tuple[float | None, float | None] = (None, None)
     for name, (result, blind) in sorted(found.items()):
         cells[name], baselines = _cell(result, blind), _baselines(result)
     first = next(iter(found.values()))[0]
