@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     unlike = [row for row in found.rows if not row.same]
     if unlike and args.rows:
-        rows = [
+        said = [
             (row.id, row.kind, _said(row.first, row.first_right), _said(row.second, row.second_right))
             for row in unlike[: args.rows]
         ]
         print_table(f"{min(args.rows, len(unlike))} of {len(unlike)} rows with unlike answers",
-                    ("id", "kind", "first", "second"), rows)  # fmt: skip
+                    ("id", "kind", "first", "second"), said)  # fmt: skip
     if found.difference is not None:
         rows = [difference_cells(kind, one) for kind, one in found.by_kind.items()]
         rows.append(difference_cells("all", found.difference))

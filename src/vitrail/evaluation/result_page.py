@@ -246,7 +246,8 @@ def _mistakes(page: Any, one: Set, data: str | None, most: int) -> None:
         wrong = mistakes(rows, parsed=parsed)
         if not wrong:
             continue
-        cards, gone = [], 0
+        cards: list[Any] = []
+        gone = 0
         for row in wrong:
             if len(cards) == most:
                 break

@@ -123,9 +123,10 @@ def _right(
     names = (metric,) if metric else ("hit", *METRICS)
     for name in names:
         value = row.get(name)
-        told = isinstance(value, str) and value.strip() in ("0", "1", "0.0", "1.0")
-        if told or isinstance(value, (bool, int, float)):
-            return float(value) > 0.5
+        if isinstance(value, str) and value.strip() in ("0", "1", "0.0", "1.0"):
+            value = float(value)
+        if isinstance(value, (bool, int, float)):
+            return value > 0.5
     if metric:
         raise ValueError(
             f"{path.name}, line {line}: has no number {metric!r}; it has {', '.join(map(str, row))}"
