@@ -102,7 +102,7 @@ def test_eval_on_a_file_and_again(place, run):
 def test_compare_two_runs(place, run):
     run("train", place / "mine.yaml", "--run", place / "other", "seed=5", "--quiet")
     code, out, _ = run("compare", place / "first", place / "other")
-    assert code == 0 and "first − second" in out and "McNemar" in out
+    assert code == 0 and "first − second" in out and "p (paired)" in out
     found = json.loads(run("compare", place / "first", place / "first", "--json")[1])
     assert found["asked"]["overall"]["difference"] == 0 and found["asked"]["overall"]["n"] == 8
     code, _, err = run("compare", place / "first", place / "first", "--task", "none")
