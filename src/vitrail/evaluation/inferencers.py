@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import Field
 
@@ -183,6 +183,12 @@ class Generate:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @overload
+    def encode(self, bundle: Bundle, prompt: Prompt, root: Path | None) -> Asked: ...
+
+    @overload
+    def encode(self, bundle: RemoteModel, prompt: Prompt, root: Path | None) -> RemoteAsked: ...
 
     def encode(self, bundle: Bundle | RemoteModel, prompt: Prompt, root: Path | None) -> Asked | RemoteAsked:
         """Tokens of the prompt. ValueError for a text, or if prompt and answer may not fit."""

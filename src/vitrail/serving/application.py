@@ -148,10 +148,10 @@ class Endpoint:
         ticket = self.worker.submit(order)
         if not asked.stream:
             try:
-                events = await unless_gone(request, _collected(ticket))
+                whole = await unless_gone(request, _collected(ticket))
             finally:
                 ticket.cancel()
-            return JSONResponse(reply.answer(events))
+            return JSONResponse(reply.answer(whole))
         events = ticket.__aiter__()
         try:
             first = await unless_gone(request, anext(events))

@@ -88,9 +88,11 @@ def _judged(
     }
     least = min(found, key=lambda name: found[name].moves[name].value)
     verdict = both([one.decision for one in found.values()])
-    why = [f"{name}: {one.decision.why}" for name, one in found.items() if one.decision.verdict == verdict]
+    reasons = [
+        f"{name}: {one.decision.why}" for name, one in found.items() if one.decision.verdict == verdict
+    ]
     whole = {
-        **_row(design, WHOLE, len(control), why="" if verdict == "seen" else "; ".join(why)),
+        **_row(design, WHOLE, len(control), why="" if verdict == "seen" else "; ".join(reasons)),
         **_figures(found[least].moves[least]),
         "verdict": verdict,
         "differences": own[least],

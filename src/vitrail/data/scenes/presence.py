@@ -16,7 +16,8 @@ from vitrail.data.scenes.wording import confusable
 if TYPE_CHECKING:
     from vitrail.data.scenes.suites import SceneSuite
 
-HOW = ("random", "adversarial")
+How = Literal["random", "adversarial"]
+HOW: tuple[How, ...] = ("random", "adversarial")
 OPTIONS = ("yes", "no")
 
 
@@ -32,7 +33,7 @@ class Presence(SceneSource[Chat]):
         seed: int,
         n: int,
         names: str,
-        how: tuple[Literal["random", "adversarial"], ...] = ("random", "adversarial"),
+        how: tuple[How, ...] = HOW,
     ) -> None:
         super().__init__(suite, fold, seed, n, names)
         if not how or set(how) - set(HOW):

@@ -9,7 +9,7 @@ ones), leading questions (MMR), presence (POPE), text-rich pictures
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -162,10 +162,10 @@ class OfflinePresence(Composed):
 
     def composed(self) -> Any:
         """Yes and no in equal numbers."""
-        from vitrail.data.scenes.presence import HOW, Presence
+        from vitrail.data.scenes.presence import HOW, How, Presence
 
         c = self.config
-        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds or HOW)
+        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, cast("tuple[How, ...]", c.kinds or HOW))
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
