@@ -1,6 +1,6 @@
 """Does time in the positions, with frames that see themselves whole, help to tell frames' order? (TC-LLaVA, 2409.03206)
 
-``vitrail study tc_llava --testbed nano``: about three minutes a cell on one core, and ten for what all begin with.
+``vitrail study tc_llava --testbed nano``: about two minutes a cell on one core, and ten for what all begin with.
 Expected: above zero. The house's language model has met no word about order, as a real one has: once, for all arms, it
 reads questions about frames that are written out, with running positions and a causal mask (kept in the cache). Then
 every arm meets pictures, with a fresh connector.
@@ -119,5 +119,5 @@ STUDY = Taught(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 65},
 )
