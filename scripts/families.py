@@ -18,7 +18,7 @@ import families as tested  # noqa: E402
 import vitrail.models.families.table  # noqa: E402, F401  (registers ours)
 from vitrail import registry  # noqa: E402
 
-TRANSFORMERS = ("5.17.0", "5.23.0")
+TRANSFORMERS = ("5.17.0", "5.23.0", "5.24.0")
 """The releases with which the tests below were run."""
 DOCUMENT = ROOT / "docs" / "families.md"
 BEGIN, END = "<!-- families:", "<!-- /families -->"

@@ -27,17 +27,14 @@ def place(tmp_path_factory):
     return folder
 
 
+def asking(place, *words):
+    """The command that asks the model SEED-Bench's questions."""
+    asked = ("--benchmark", "seed_bench", "--data", place / "seed", "--out", place / "out")
+    return ("eval", place / "model", *asked, *words)
+
+
 def test_an_official_score_with_its_baselines_and_what_it_covers(place, run):
-    words = (
-        "eval",
-        place / "model",
-        "--benchmark",
-        "seed_bench",
-        "--data",
-        place / "seed",
-        "--out",
-        place / "out",
-    )
+    words = asking(place)
     code, out, err = run(*words, "--also", "side-16", "--submission", place / "results.json")
     assert code == 0, err
     assert "overall" in out and "random" in out and "majority" in out and "blind" in out and "side-16" in out
@@ -156,8 +153,9 @@ def test_a_recipe_asks_a_benchmark(place, run):
     assert code == 2 and "did you mean 'seed_bench'" in err
 
 
-def test_a_report_shows_the_official_score(place):
+def test_a_report_shows_the_official_score(place, run):
     """What :mod:`vitrail.recipes.report` makes of scores, without plots."""
+    assert run(*asking(place))[0] == 0
     answers = place / "out" / "seed_bench" / "trained.jsonl"
     table, notice = official_table("seed", {"trained": score(answers)})
     assert "overall" in table.html() and "random" in table.html() and "6 of 7 rows" in notice.html()

@@ -62,8 +62,8 @@ def fault(recipe, *overrides):
         ("stages.0.objective={name: next_token, z_los: 1}", "did you mean 'z_loss'"),
         (
             "data.scenes.kind=scene",
-            "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, benchmark, translations, "
-            "facts, mixture, subset; did you mean 'scenes'?",
+            "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, benchmark, composed, "
+            "translations, facts, mixture, subset; did you mean 'scenes'?",
         ),
         (
             "data.scenes.fold=tset",
