@@ -365,6 +365,7 @@ _built_in(
     "operation",
     "curation.operations.document_rules",
     document_length="DocumentLength short documents go",
+    page_rules="PageRules filler, punctuation and broken characters",
     adult_content="AdultContent documents with words for adults go",
     toxic_words="ToxicWords documents with several toxic words of their language go",
 )
@@ -389,6 +390,38 @@ _built_in(
     repeated_texts="RepeatedTexts texts that came before in their document go",
     exact_duplicates="ExactDuplicates documents equal to an earlier one go",
     near_duplicates="NearDuplicates documents alike to an earlier one go, by MinHash",
+)
+_built_in(
+    "operation",
+    "curation.operations.snapshots",
+    snapshot_duplicates="SnapshotDuplicates near duplicates inside snapshots of a crawl and between neighbours",
+    repeated_addresses="RepeatedAddresses of equal addresses in a year the most recent page stays",
+)
+_built_in(
+    "operation",
+    "curation.operations.math_pages",
+    math_markup="MathMarkup pages without a sign of formulas go, before they are parsed",
+    extract_math="ExtractMath all texts of a page with formulas as LaTeX, and pictures in their places",
+)
+_built_in(
+    "operation",
+    "curation.operations.text_class",
+    text_class="TextClass documents by the probability that a classifier of texts gives them",
+)
+_built_in(
+    "operation",
+    "curation.operations.joined_texts",
+    join_texts="JoinTexts texts that follow each other made one",
+)
+_built_in(
+    "operation",
+    "curation.operations.benchmark_texts",
+    benchmark_texts="BenchmarkTexts documents that hold a text of a benchmark go",
+)
+_built_in(
+    "operation",
+    "curation.operations.image_addresses",
+    image_addresses="ImageAddresses pictures whose address is there too often or is furniture go",
 )
 _built_in(
     "operation",

@@ -85,6 +85,7 @@ COMMANDS: dict[str, Command] = {
             "run": Command("curate: web pages and records through a pipeline of operations", "data_run"),
             "explain": Command("what every operation of a pipeline does to one document", "data_explain"),
             "report": Command("what a pipeline kept and dropped, by reason, with samples", "data_report"),
+            "classifier": Command("learn which texts to keep, for a pipeline", "data_classifier"),
             "mine": Command("find translations among the texts of two languages", "data_mine"),
             "challenging": Command("choose what an early model finds hard but learnable", "data_challenging"),
             "skills": Command("which source of a mixture helps which, by short runs", "data_skills"),

@@ -1,7 +1,7 @@
-"""Documents → files that others read: Parquet with two parallel lists (OBELICS) or with a reading order (mOSCAR).
+"""Documents → files that others read: Parquet with two parallel lists (OBELICS, InfiMM-WebMath) or with a reading order.
 
 OBELICS (Laurençon et al., arXiv 2306.16527) has ``texts`` and ``images`` of equal length, one of the two null at each
-place. mOSCAR has lists of texts and images with an index each, and their order in ``metadata``. Both are read back by
+place; InfiMM-WebMath (arXiv 2409.12568) calls them ``text_list`` and ``image_list``. mOSCAR has lists of texts and images with an index each, and their order in ``metadata``. Both are read back by
 :func:`vitrail.data.readers.open_source`, as documents to train on.
 """
 
@@ -17,7 +17,14 @@ from vitrail.curation.counts import OperationCounts
 from vitrail.curation.operations.operation import Outcome, language_of
 from vitrail.curation.pipeline import OutputSettings
 from vitrail.curation.steps import read_kept
-from vitrail.data.readers.interleaved import moscar_row, moscar_schema, obelics_row, obelics_schema
+from vitrail.data.readers.interleaved import (
+    moscar_row,
+    moscar_schema,
+    obelics_row,
+    obelics_schema,
+    webmath_row,
+    webmath_schema,
+)
 from vitrail.data.records import Document
 from vitrail.storage.cache import FolderCache
 
@@ -81,13 +88,19 @@ class _Lines:
         self.file.close()
 
 
+_LAYOUTS: dict[str, tuple[Any, Any]] = {
+    "obelics": (obelics_row, obelics_schema),
+    "webmath": (webmath_row, webmath_schema),
+    "moscar": (moscar_row, moscar_schema),
+}
+
+
 class _Parquet:
     def __init__(self, path: Path, layout: str) -> None:
         import pyarrow.parquet as parquet
 
-        self.row, self.schema = (
-            (obelics_row, obelics_schema()) if layout == "obelics" else (moscar_row, moscar_schema())
-        )
+        row, schema = _LAYOUTS[layout]
+        self.row, self.schema = row, schema()
         self.writer = parquet.ParquetWriter(
             path.with_name(path.name + ".parquet"), self.schema, compression="zstd"
         )

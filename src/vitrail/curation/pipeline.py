@@ -50,11 +50,11 @@ class InputSettings(_Settings):
 
 
 class OutputSettings(_Settings):
-    """``layout``: ``obelics`` or ``moscar`` (Parquet), or ``documents`` (JSON lines). ``by_language``: a folder for
-    each language, as mOSCAR has.
+    """``layout``: ``obelics``, ``webmath`` or ``moscar`` (Parquet), or ``documents`` (JSON lines). ``by_language``: a
+    folder for each language, as mOSCAR has.
     """
 
-    layout: Literal["obelics", "moscar", "documents"] = "obelics"
+    layout: Literal["obelics", "webmath", "moscar", "documents"] = "obelics"
     by_language: bool = True
 
 
@@ -123,7 +123,8 @@ def code_fingerprint() -> str:
     folder = Path(__file__).parent
     files = [folder / "inputs", folder / "operations"]
     sources = sorted(path for inner in files for path in inner.rglob("*.py"))
-    return key(*(path.read_bytes() for path in [*sources, folder / "steps.py", folder / "outputs.py"]))
+    beside = ("steps.py", "outputs.py", "text_classifier.py", "math_text.py", "ngram_quality.py")
+    return key(*(path.read_bytes() for path in [*sources, *(folder / name for name in beside)]))
 
 
 def identity(settings: OperationSettings, operation: Operation) -> dict[str, Any]:

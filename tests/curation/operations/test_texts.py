@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import web_archives
 from vitrail.curation.inputs.page import page
-from vitrail.curation.operations.document_rules import AdultContent, DocumentLength, ToxicWords
+from vitrail.curation.operations.benchmark_texts import BenchmarkTexts
+from vitrail.curation.operations.document_rules import AdultContent, DocumentLength, PageRules, ToxicWords
 from vitrail.curation.operations.extract import Extract
 from vitrail.curation.operations.language import Language, vote_language
 from vitrail.curation.operations.personal_data import PersonalData
@@ -178,3 +181,33 @@ def test_two_toxic_words_go_and_a_repeated_one_stays(tmp_path):
     assert toxic(document("darn heck it", language="fra_Latn")).document
     with pytest.raises(ValueError, match="there is no folder"):
         ToxicWords(ToxicWords.Config(folder=str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize(
+    "text, language, reason",
+    [
+        ("lorem ipsum dolor sit amet, consectetur", "eng_Latn", "lorem ipsum"),
+        ("lorem ipsum " + "words and words " * 625, "eng_Latn", ""),
+        ("... ,,, (a) !!", "eng_Latn", "punctuation"),
+        ("这是，。！？一：，页。", "zho_Hans", ""),
+        ("a b\ufffd c", "eng_Latn", "unicode errors"),
+        (r"\frac{a}{b} = c and so on", "eng_Latn", ""),
+    ],
+)
+def test_rules_of_pages(text, language, reason):
+    assert PageRules()(document(text, language=language)).reason == reason
+
+
+def test_documents_with_a_text_of_a_benchmark_go(tmp_path):
+    question = "how many apples does anna have if she buys three bags of seven apples and eats two"
+    rows = [{"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "it is nineteen"}]}]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "short.txt").write_text("what is two and two\nwhere does the river that we saw end\n")
+    files = (str(tmp_path / "asked.jsonl"), str(tmp_path / "short.txt"))
+    operation = BenchmarkTexts(BenchmarkTexts.Config(files=files))
+    assert operation(document("He asked: " + question.upper() + "?")).reason == "text of a benchmark"
+    assert operation(document("Where does the river that we saw end?")).reason == "text of a benchmark"
+    for kept in (" ".join(question.split()[:12]), "what is two and two", "it is nineteen"):
+        assert operation(document(kept)).document is not None
+    with pytest.raises(ValueError, match=r"benchmark_texts\.files: there is no file"):
+        BenchmarkTexts(BenchmarkTexts.Config(files=("none",)))

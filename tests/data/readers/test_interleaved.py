@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vitrail.data.readers.interleaved import moscar_row, obelics_row
+from vitrail.data.readers.interleaved import moscar_row, obelics_row, webmath_row
 from vitrail.data.readers.problems import FieldError
 from vitrail.data.readers.rows import read_row
 from vitrail.data.records import Document, Image, Text, Video
@@ -18,7 +18,7 @@ DOCUMENT = Document(
 )
 
 
-@pytest.mark.parametrize("write, name", [(obelics_row, "interleaved"), (moscar_row, "moscar")])
+@pytest.mark.parametrize("write, name", [(obelics_row, "interleaved"), (webmath_row, "interleaved"), (moscar_row, "moscar")])
 def test_a_document_written_is_read_back_equal(write, name):
     assert read_row(write(DOCUMENT)) == (DOCUMENT, name)
     with pytest.raises(FieldError, match="is a video; this layout holds texts and pictures"):
@@ -32,7 +32,7 @@ def test_rows_as_they_are_published():
     }  # fmt: skip
     webmath, name = read_row(row)
     assert name == "interleaved" and [part.type for part in webmath.content] == ["text", "image"]
-    assert webmath.meta["URL"] == "http://e.org" and "math_prob" in webmath.meta["metadata"]
+    assert webmath.meta == {"url": "http://e.org", "ft_lang_label": "en", "math_prob": 0.9}
     order = "txt_#000001|img_#000002|txt_#000000"
     row = {
         "images": [{"img_idx": "#000002", "sha512": "x", "url": "http://e.org/a.png"}],

@@ -1,6 +1,6 @@
-"""Documents dropped for what they hold as a whole: too little text, words for adults, several toxic words.
+"""Documents dropped for what they hold as a whole: too little text, filler, words for adults, several toxic words.
 
-The limits are mOSCAR's (arXiv 2406.08707). It joins "fewer than 5 texts" and "fewer than 300 characters" by "and",
+The limits are mOSCAR's (arXiv 2406.08707), those of :class:`PageRules` InfiMM-WebMath's (arXiv 2409.12568). mOSCAR joins "fewer than 5 texts" and "fewer than 300 characters" by "and",
 which is the default of ``combine``.
 """
 
@@ -54,6 +54,37 @@ class DocumentLength(Operation):
             return dropped("document too short")
         if sum(len(text.encode("utf-8", "replace")) for text in texts) < self.config.min_bytes:
             return dropped("too few bytes")
+        return kept(document)
+
+
+class PageRules(Operation):
+    """Filler, punctuation and broken characters. Other rules of web corpora delete mathematics and are not here."""
+
+    class Config(OperationConfig):
+        """``lorem_ipsum_below``: only documents with fewer characters go for it (the paper says "short");
+        ``max_punctuation``: a share of the characters that are no spaces, asked of ``punctuated`` languages alone;
+        ``unicode_errors``: how many replacement characters a document may have.
+        """
+
+        lorem_ipsum_below: int = Field(default=1000, ge=0)
+        max_punctuation: float = Field(default=0.3, ge=0, le=1)
+        punctuated: tuple[str, ...] = ("en", "eng", "eng_Latn")
+        unicode_errors: int = Field(default=0, ge=0)
+
+    config: Config
+
+    def __call__(self, document: Document) -> Outcome:
+        """Kept, or dropped by the first rule that is broken."""
+        rules, text = self.config, "\n".join(texts_of(document))
+        if len(text) < rules.lorem_ipsum_below and "lorem ipsum" in text.lower():
+            return dropped("lorem ipsum")
+        if text.count("\ufffd") > rules.unicode_errors:
+            return dropped("unicode errors")
+        if language_of(document) in rules.punctuated:
+            signs = [sign for sign in text if not sign.isspace()]
+            marks = sum(unicodedata.category(sign).startswith("P") for sign in signs)
+            if marks > rules.max_punctuation * len(signs):
+                return dropped("punctuation")
         return kept(document)
 
 

@@ -123,7 +123,7 @@ class NearDuplicates(CorpusOperation):
     """Documents alike to an earlier one of their language, that was kept."""
 
     class Config(OperationConfig):
-        """``bands`` × ``rows`` permutations; ``ngrams``: lengths of character n-grams; ``slack``: how far below
+        """``bands`` × ``rows`` permutations; ``ngrams``: lengths of n-grams of ``unit``; ``slack``: how far below
         ``threshold`` the estimate may be (its standard deviation at 0.8 and 256 permutations is 0.025).
         """
 
@@ -132,12 +132,13 @@ class NearDuplicates(CorpusOperation):
         bands: int = Field(default=32, ge=1)
         rows: int = Field(default=8, ge=1)
         ngrams: tuple[int, ...] = Field(default=(4, 5), min_length=1)
+        unit: Literal["characters", "words"] = "characters"
         seed: int = 0
 
         @model_validator(mode="after")
         def _positive(self) -> NearDuplicates.Config:
             if min(self.ngrams) < 1:
-                raise ValueError("ngrams must be 1 or more characters long")
+                raise ValueError(f"ngrams must be 1 or more {self.unit} long")
             return self
 
     config: Config
@@ -159,7 +160,8 @@ class NearDuplicates(CorpusOperation):
 
     def sketch(self, document: Document) -> dict[str, Any]:
         """See :meth:`sketch_schema`."""
-        grams = sorted(character_ngrams("\n".join(texts_of(document)), self.config.ngrams))
+        ngrams = character_ngrams if self.config.unit == "characters" else word_ngrams
+        grams = sorted(ngrams("\n".join(texts_of(document)), self.config.ngrams))
         if not grams:
             return {"language": language_of(document), "signature": b""}
         minhash = self._minhash(num_perm=self.config.bands * self.config.rows, seed=self.config.seed)
@@ -207,4 +209,13 @@ def character_ngrams(text: str, lengths: Iterable[int]) -> set[str]:
         padded = f" {word} "
         for n in sizes:
             found.update(padded[start : start + n] for start in range(max(len(padded) - n + 1, 1)))
+    return found
+
+
+def word_ngrams(text: str, lengths: Iterable[int]) -> set[str]:
+    """Different n-grams of words (separated by white space); a text of fewer words is one n-gram."""
+    found: set[str] = set()
+    words = normalised(text).split()
+    for n in lengths:
+        found.update(" ".join(words[start : start + n]) for start in range(max(len(words) - n + 1, 1 if words else 0)))
     return found

@@ -18,12 +18,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 from pydantic import Field
 
 from vitrail.curation.inputs.page import HTML
+from vitrail.curation.operations.formulas import delimited, formula
 from vitrail.curation.operations.operation import Operation, OperationConfig, Outcome, dropped, kept, needs
 from vitrail.data.media import why_no_file, why_outside
 from vitrail.data.records import Document, Image, Text
 
 _SKIPPED = frozenset(("script", "style", "template", "noscript", "head", "svg", "iframe", "object"))
-_BREAKS = frozenset(("br", "li", "div", "tr", "p"))
+_BREAKS = frozenset(("br", "li", "div", "tr", "td", "th", "p"))
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n[ \n]*")
 _SIZE = re.compile(r"\s*([1-9]\d{0,4})(px)?\s*")
@@ -33,12 +34,16 @@ class Extract(Operation):
     """A page's texts and pictures; a document that is no page stays as it is."""
 
     class Config(OperationConfig):
-        """Limits are the paper's: ``min_page_bytes`` of HTML, ``min_texts``, ``max_images``."""
+        """Limits are the paper's: ``min_page_bytes`` of HTML, ``min_texts``, ``max_images``. ``formulas``: kept as LaTeX
+        (:mod:`vitrail.curation.operations.formulas`); ``skip_tags``: elements left out besides scripts and styles.
+        """
 
         text_tags: tuple[str, ...] = (
             "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "aside", "dl", "dd", "dt",
         )  # fmt: skip
         tables: bool = False
+        formulas: bool = False
+        skip_tags: tuple[str, ...] = ()
         min_page_bytes: int = Field(default=500, ge=0)
         min_texts: int = Field(default=3, ge=0)
         max_images: int = Field(default=30, ge=0)
@@ -55,7 +60,8 @@ class Extract(Operation):
             raise needs("resiliparse", "extract") from None
         self._parse = HTMLTree.parse
         self._tags = frozenset(self.config.text_tags)
-        self._skipped = _SKIPPED if self.config.tables else _SKIPPED | {"table"}
+        left_out = _SKIPPED | frozenset(self.config.skip_tags)
+        self._skipped = left_out if self.config.tables else left_out | {"table"}
 
     def __call__(self, document: Document) -> Outcome:
         """The document of the page's nodes."""
@@ -98,18 +104,22 @@ class _Walk:
 
     def text(self, text: str) -> None:
         text = _LINES.sub("\n", _SPACES.sub(" ", text.replace("\r", "\n"))).strip()
+        if self.extract.config.formulas:
+            text = delimited(text)
         if text:
             self.content.append(Text(text=text))
 
     def below(self, body: Any) -> None:
         """Depth first, without recursion: pages nest deeper than Python's stack. ``within``: open text elements."""
-        node, within = body.first_child, 0
+        node, within, formulas = body.first_child, 0, self.extract.config.formulas
         while node is not None:
             tag = node.tag
             inside = None
             if tag == "#text":
                 if within:
                     self._buffer.append(_SPACES.sub(" ", node.text.replace("\n", " ")))
+            elif formulas and not tag.startswith("#") and (latex := formula(node)) is not None:
+                self._buffer.append(latex)
             elif tag == "img":
                 self._end()
                 self._image(node)

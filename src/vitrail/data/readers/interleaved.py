@@ -4,7 +4,8 @@ OBELICS (arXiv 2306.16527) has ``texts`` and ``images``, InfiMM-WebMath (arXiv 2
 ``image_list``: two lists of equal length, exactly one of them null at each place. mOSCAR (arXiv 2406.08707) has texts
 and images with an index each, and the reading order as ``txt_#000000|img_#000001`` in ``metadata``. A picture is an
 address, or a data URI where its bytes are at hand. Rows are written with what else is known of a document as JSON:
-``general_metadata`` beside OBELICS' lists, ``meta`` in mOSCAR's metadata.
+``general_metadata`` beside OBELICS' lists, ``metadata`` and ``URL`` beside InfiMM-WebMath's, ``meta`` in mOSCAR's
+metadata.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ class Interleaved:
             )
         if not content:
             raise FieldError(texts_name, "is empty; remove the row")
-        general = _object(row.get("general_metadata"), "general_metadata")
+        about = "general_metadata" if texts_name == "texts" else "metadata"
+        general = _object(row.get(about), about)
+        if texts_name == "text_list" and row.get("URL") is not None:
+            general["url"] = row["URL"]
         identifier = row.get("id", general.pop("id", None))
-        rest = {
-            name: value
-            for name, value in without_nulls(row).items()
-            if name not in (texts_name, images_name, "general_metadata", "id")
-        }
+        known = (texts_name, images_name, about, "id", *(("URL",) if texts_name == "text_list" else ()))
+        rest = {name: value for name, value in without_nulls(row).items() if name not in known}
         return {"kind": "document", "id": identifier, "content": content, "meta": {**rest, **general}}
 
 
@@ -143,13 +144,28 @@ def _by_index(value: Any, name: str, index: str) -> dict[str, tuple[Row, str]]:
 
 def obelics_row(document: Document) -> Row:
     """A document as a row of OBELICS' layout. :class:`FieldError` for content that is neither text nor picture."""
-    texts, images = [], []
+    texts, images = _two_lists(document)
+    general = {"id": document.id, **document.meta}
+    return {"texts": texts, "images": images, "metadata": None, "general_metadata": _json(general)}
+
+
+def webmath_row(document: Document) -> Row:
+    """A document as InfiMM-WebMath's record. :class:`FieldError` for content that is neither text nor picture."""
+    texts, images = _two_lists(document)
+    meta = {"id": document.id, **{name: value for name, value in document.meta.items() if name != "url"}}
+    url = document.meta.get("url")
+    return {"URL": url, "text_list": texts, "image_list": images, "metadata": _json(meta)}
+
+
+def _two_lists(document: Document) -> tuple[list[str | None], list[str | None]]:
+    """Texts and pictures, null where the other is."""
+    texts: list[str | None] = []
+    images: list[str | None] = []
     for place, part in enumerate(document.content):
         _sayable(part, place)
         texts.append(part.text if isinstance(part, Text) else None)
         images.append(location(part) if isinstance(part, Image) else None)
-    general = {"id": document.id, **document.meta}
-    return {"texts": texts, "images": images, "metadata": None, "general_metadata": _json(general)}
+    return texts, images
 
 
 def moscar_row(document: Document) -> Row:
@@ -185,6 +201,14 @@ def obelics_schema() -> Any:
 
     lists = [(name, pa.list_(pa.string())) for name in ("texts", "images")]
     return pa.schema([*lists, ("metadata", pa.string()), ("general_metadata", pa.string())])
+
+
+def webmath_schema() -> Any:
+    """The Arrow schema of :func:`webmath_row`."""
+    import pyarrow as pa
+
+    lists = [(name, pa.list_(pa.string())) for name in ("text_list", "image_list")]
+    return pa.schema([("URL", pa.string()), *lists, ("metadata", pa.string())])
 
 
 def moscar_schema() -> Any:
