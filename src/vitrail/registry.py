@@ -399,6 +399,20 @@ _built_in(
 )
 _built_in(
     "operation",
+    "curation.operations.lecture_speech",
+    lecture_rules="LectureRules videos by their length, and words of title and description",
+    transcribe="Transcribe what is said in a video, with times",
+    judge_transcript="JudgeTranscript videos off the subject, empty or badly heard go, by a language model",
+    refine_transcript="RefineTranscript a transcript written again by a language model, its meaning kept",
+    merge_segments="MergeSegments segments of a transcript joined to clips",
+)
+_built_in(
+    "operation",
+    "curation.operations.textbook",
+    textbook="Textbook a video as key frames, text on the screen and speech in the order of time",
+)
+_built_in(
+    "operation",
     "curation.operations.math_pages",
     math_markup="MathMarkup pages without a sign of formulas go, before they are parsed",
     extract_math="ExtractMath all texts of a page with formulas as LaTeX, and pictures in their places",

@@ -22,6 +22,8 @@ from vitrail.data.readers.interleaved import (
     moscar_schema,
     obelics_row,
     obelics_schema,
+    textbook_row,
+    textbook_schema,
     webmath_row,
     webmath_schema,
 )
@@ -92,6 +94,7 @@ _LAYOUTS: dict[str, tuple[Any, Any]] = {
     "obelics": (obelics_row, obelics_schema),
     "webmath": (webmath_row, webmath_schema),
     "moscar": (moscar_row, moscar_schema),
+    "textbook": (textbook_row, textbook_schema),
 }
 
 

@@ -42,7 +42,7 @@ class InputSettings(_Settings):
     ``max_page_bytes`` is set aside.
     """
 
-    name: Literal["warc", "html", "records"]
+    name: Literal["warc", "html", "records", "videos"]
     files: tuple[str, ...] = Field(min_length=1)
     partition_files: int = Field(default=256, ge=1)
     partition_bytes: int = Field(default=256_000_000, ge=1)
@@ -50,11 +50,11 @@ class InputSettings(_Settings):
 
 
 class OutputSettings(_Settings):
-    """``layout``: ``obelics``, ``webmath`` or ``moscar`` (Parquet), or ``documents`` (JSON lines). ``by_language``: a
+    """``layout``: ``obelics``, ``webmath``, ``moscar`` or ``textbook`` (Parquet), or ``documents`` (JSON lines). ``by_language``: a
     folder for each language, as mOSCAR has.
     """
 
-    layout: Literal["obelics", "webmath", "moscar", "documents"] = "obelics"
+    layout: Literal["obelics", "webmath", "moscar", "textbook", "documents"] = "obelics"
     by_language: bool = True
 
 
@@ -121,7 +121,7 @@ def _below(folder: Path) -> list[Path]:
 def code_fingerprint() -> str:
     """A hash of the code that makes documents: what other code made is made again."""
     folder = Path(__file__).parent
-    files = [folder / "inputs", folder / "operations"]
+    files = [folder / "inputs", folder / "operations", folder / "lectures"]
     sources = sorted(path for inner in files for path in inner.rglob("*.py"))
     beside = ("steps.py", "outputs.py", "text_classifier.py", "math_text.py", "ngram_quality.py")
     return key(*(path.read_bytes() for path in [*sources, *(folder / name for name in beside)]))

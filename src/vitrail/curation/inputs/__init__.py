@@ -1,4 +1,4 @@
-"""Where a pipeline's documents come from: WARC files, folders of HTML, files of records."""
+"""Where a pipeline's documents come from: WARC files, folders of HTML, videos, files of records."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def read_documents(
         from vitrail.curation.inputs.warc import read_warc as read
     elif settings.name == "html":
         from vitrail.curation.inputs.html import read_html as read
+    elif settings.name == "videos":
+        from vitrail.curation.inputs.videos import read_videos as read
     else:
         from vitrail.curation.inputs.records import read_records as read
     for path in files:

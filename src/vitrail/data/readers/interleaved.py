@@ -1,7 +1,8 @@
 """Documents in which texts and pictures alternate, as OBELICS, InfiMM-WebMath and mOSCAR publish them.
 
 OBELICS (arXiv 2306.16527) has ``texts`` and ``images``, InfiMM-WebMath (arXiv 2409.12568) ``text_list`` and
-``image_list``: two lists of equal length, exactly one of them null at each place. mOSCAR (arXiv 2406.08707) has texts
+``image_list``: two lists of equal length, exactly one of them null at each place; the Multimodal Textbook (arXiv
+2501.00958) has a third, ``text_ocr_list``, of what is said and shown, which is read in place of its texts. mOSCAR (arXiv 2406.08707) has texts
 and images with an index each, and the reading order as ``txt_#000000|img_#000001`` in ``metadata``. A picture is an
 address, or a data URI where its bytes are at hand. Rows are written with what else is known of a document as JSON:
 ``general_metadata`` beside OBELICS' lists, ``metadata`` and ``URL`` beside InfiMM-WebMath's, ``meta`` in mOSCAR's
@@ -35,7 +36,8 @@ class Interleaved:
 
     def payload(self, row: Row) -> Row:  # noqa: D102
         texts_name, images_name = next(pair for pair in LISTS if pair[0] in row and pair[1] in row)
-        texts, images = _list(row, texts_name), _list(row, images_name)
+        said = "text_ocr_list" if row.get("text_ocr_list") is not None else texts_name
+        texts, images = _list(row, said), _list(row, images_name)
         if len(texts) != len(images):
             raise FieldError(
                 images_name,
@@ -60,7 +62,7 @@ class Interleaved:
         if texts_name == "text_list" and row.get("URL") is not None:
             general["url"] = row["URL"]
         identifier = row.get("id", general.pop("id", None))
-        known = (texts_name, images_name, about, "id", *(("URL",) if texts_name == "text_list" else ()))
+        known = (texts_name, images_name, "text_ocr_list", about, "id", *(("URL",) if texts_name == "text_list" else ()))
         rest = {name: value for name, value in without_nulls(row).items() if name not in known}
         return {"kind": "document", "id": identifier, "content": content, "meta": {**rest, **general}}
 
@@ -157,6 +159,36 @@ def webmath_row(document: Document) -> Row:
     return {"URL": url, "text_list": texts, "image_list": images, "metadata": _json(meta)}
 
 
+def textbook_row(document: Document) -> Row:
+    """A document as the Multimodal Textbook's record (arXiv 2501.00958): ``texts`` without what the screen shows,
+    ``text_ocr_list`` with it. ``meta.kinds`` says of each part whether it is ``frame``, ``ocr``, ``asr`` or ``end``;
+    texts between two pictures are one place.
+    """
+    kinds = document.meta.get("kinds") or ["asr"] * len(document.content)
+    said: list[str | None] = []
+    shown: list[str | None] = []
+    images: list[str | None] = []
+    for place, (part, kind) in enumerate(zip(document.content, kinds, strict=True)):
+        _sayable(part, place)
+        if isinstance(part, Image):
+            said.append(None)
+            shown.append(None)
+            images.append(location(part))
+            continue
+        if not images or images[-1] is not None:
+            said.append("")
+            shown.append("")
+            images.append(None)
+        shown[-1] = f"{shown[-1]}\n{part.text}".strip("\n")  # type: ignore[union-attr]
+        if kind != "ocr":
+            said[-1] = f"{said[-1]}\n{part.text}".strip("\n")  # type: ignore[union-attr]
+    pictures = sum(image is not None for image in images)
+    counts = {"image_num": pictures, "text_num": len(images) - pictures}
+    meta = {name: value for name, value in document.meta.items() if name not in ("kinds", "times")}
+    general = _json({"id": document.id, **meta})
+    return {"images": images, "texts": said, "text_ocr_list": shown, "general_metadata": general, **counts}
+
+
 def _two_lists(document: Document) -> tuple[list[str | None], list[str | None]]:
     """Texts and pictures, null where the other is."""
     texts: list[str | None] = []
@@ -209,6 +241,15 @@ def webmath_schema() -> Any:
 
     lists = [(name, pa.list_(pa.string())) for name in ("text_list", "image_list")]
     return pa.schema([("URL", pa.string()), *lists, ("metadata", pa.string())])
+
+
+def textbook_schema() -> Any:
+    """The Arrow schema of :func:`textbook_row`."""
+    import pyarrow as pa
+
+    lists = [(name, pa.list_(pa.string())) for name in ("images", "texts", "text_ocr_list")]
+    counts = [("image_num", pa.int64()), ("text_num", pa.int64())]
+    return pa.schema([*lists, ("general_metadata", pa.string()), *counts])
 
 
 def moscar_schema() -> Any:
