@@ -61,6 +61,16 @@ def test_the_records_most_like_the_reference_are_chosen_in_the_corpus_s_order(ma
     assert set(chosen) < set(more) and any("cat" in text for text in more)
 
 
+def test_the_records_that_a_classifier_finds_most_like_the_reference(made, tmp_path, monkeypatch):
+    (tmp_path / "asked.jsonl").write_text('{"text": "a cat eats"}\n{"text": "green fish on a mat"}\n')
+    chosen = texts(made(reference="clean", unlike="asked"))
+    assert len(chosen) == 5 and all("ship" in text for text in chosen)
+    from vitrail.curation import text_classifier
+
+    monkeypatch.setattr(text_classifier.TextClassifier, "fit", None)  # scores are in the cache
+    assert texts(made(reference="clean", unlike="asked")) == chosen
+
+
 def test_a_random_part_follows_from_its_seed_and_holds_its_share_of_words(made):
     some, same, other = (texts(made(share=0.5, seed=seed)) for seed in (1, 1, 2))
     assert some == same != other
@@ -96,6 +106,9 @@ def test_a_mixture_may_be_its_source_and_it_may_be_in_a_mixture(made):
         ({"reference": "clean", "kenlm": "x.bin"}, "remove one of the two"),
         ({"reference": "clean", "seed": 3}, "no effect on how these records are chosen"),
         ({"order": 4}, "no effect on how these records are chosen"),
+        ({"unlike": "asked"}, "it needs 'reference'"),
+        ({"reference": "clean", "unlike": "askd"}, "did you mean 'asked'"),
+        ({"reference": "clean", "normalise": "math"}, "no effect on how these records are chosen"),
         ({"source": "part"}, "contains itself: part → part"),
     ],
 )

@@ -67,13 +67,16 @@ class TextClassifier:
             model.coef_[0].astype(np.float32), float(model.intercept_[0]), ngrams=ngrams, normalise=normalise
         )
 
-    def predict_proba(self, texts: Sequence[str]) -> Float[np.ndarray, "texts"]:
-        """The probability of the positive class, of each text."""
+    def log_odds(self, texts: Sequence[str]) -> Float[np.ndarray, "texts"]:
+        """w · x + b of each text: positive where it is rather of the positive class."""
         if not len(texts):
             return np.zeros(0)
         found = self._vectors.transform([_NORMALISERS[self.normalise](text) for text in texts])
-        logits = np.asarray(found @ self.weights.astype(np.float64)) + self.bias
-        return 1.0 / (1.0 + np.exp(-logits))
+        return np.asarray(found @ self.weights.astype(np.float64)) + self.bias
+
+    def predict_proba(self, texts: Sequence[str]) -> Float[np.ndarray, "texts"]:
+        """The probability of the positive class, of each text."""
+        return 1.0 / (1.0 + np.exp(-self.log_odds(texts)))
 
     def save(self, folder: Path | str) -> None:
         """Into a new folder. FileExistsError where it is there."""

@@ -218,7 +218,8 @@ class Scenes(Frozen):
     are the fewest and most of a conversation. ``suite`` is a frozen suite's name, or the file of one's own.
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
-    ``documents`` are pages of two to four pictures, each with its caption, to pretrain on.
+    ``documents`` are pages of two to four pictures, each with its caption, to pretrain on; in a share ``shuffled`` of
+    them the pictures change places, as a control.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
     evaluation asks such alone.
@@ -229,6 +230,7 @@ class Scenes(Frozen):
     form: Literal["scenes", "sequences", "told_sequences", "leading", "documents"] = "scenes"
     length: int | None = None
     leading: float | None = Field(default=None, ge=0, le=1)
+    shuffled: float | None = Field(default=None, ge=0, le=1)
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     n: int = Field(default=1000, ge=1)
@@ -241,6 +243,9 @@ class Scenes(Frozen):
         for name in ("kinds", "turns") if self.form == "documents" else ():
             if (given := getattr(self, name)) is not None:
                 raise inner_errors([((name,), "documents are no conversations; remove it", given)])
+        if self.shuffled is not None and self.form != "documents":
+            why = "only documents have pictures to shuffle; remove it, or set form: documents"
+            raise inner_errors([(("shuffled",), why, self.shuffled)])
         if self.length is not None and self.form in ("scenes", "leading", "documents"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])

@@ -99,6 +99,8 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["turns"] = data.turns
     if data.length is not None:
         options["length"] = data.length
+    if data.shuffled is not None:
+        options["shuffled"] = data.shuffled
     if data.leading is not None and use == "conversations":
         options["leading"] = data.leading
     if data.form == "told_sequences" and use == "questions":

@@ -2,8 +2,9 @@
 
 Strategies I and II of "Efficient Continual Pre-training by Mitigating the Stability Gap" (arXiv 2406.14833): several
 epochs over a moderate subset of a corpus, and the subset of lowest perplexity under an n-gram model of texts of the
-quality that is wanted. A record counts with the words that are said in it. Scores are kept in the cache, by what they
-depend on.
+quality that is wanted. InfiMM-WebMath's filter (arXiv 2409.12568): the records of highest probability under a classifier
+of wanted against other texts. A record counts with the words that are said in it. Scores are kept in the cache, by what
+they depend on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Subset(BaseModel):
 
     Drawn at random (``seed`` as with scenes); with ``reference``, data of the quality that is wanted, those of lowest
     perplexity under an n-gram model of its texts, of ``order`` words; with ``kenlm``, a KenLM model file, under that
-    one. A text of one of ``apart_from`` among them (whole, or thirteen words of it in a row) is an error.
+    one; with ``reference`` and ``unlike``, data of all else, those that a classifier of the two finds most like the
+    reference, its texts normalised as ``normalise`` says (``math``: numbers are one token). A text of one of
+    ``apart_from`` among them (whole, or thirteen words of it in a row) is an error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +46,8 @@ class Subset(BaseModel):
     reference: str | None = None
     kenlm: str | None = Field(default=None, min_length=1)
     order: int = Field(default=3, ge=1, le=9)
+    unlike: str | None = None
+    normalise: Literal["none", "math"] = "none"
     apart_from: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
     seed: int | None = Field(default=None, ge=0)
 
@@ -52,9 +57,12 @@ class Subset(BaseModel):
         if len(chosen) == 2:
             why = "'reference' says by what records are chosen already; remove one of the two"
             raise inner_errors([(("kenlm",), why, self.kenlm)])
+        if self.unlike is not None and chosen != ["reference"]:
+            raise inner_errors([(("unlike",), "it needs 'reference', the data that is wanted; give both", self.unlike)])
         without = {
             "seed": self.seed is not None and chosen,
-            "order": self.order != 3 and chosen != ["reference"],
+            "order": self.order != 3 and (chosen != ["reference"] or self.unlike is not None),
+            "normalise": self.normalise != "none" and self.unlike is None,
         }
         unused = next((name for name, wrong in without.items() if wrong), None)
         if unused is not None:
@@ -84,10 +92,11 @@ def open_subset(recipe: Recipe, name: str, opened: Callable[[str], Any]) -> Any:
     data: Any = recipe.data[name]
     source = opened(data.source)
     reference = None if data.reference is None else opened(data.reference)
-    asked = [said(record) for other in data.apart_from for record in opened(other)]
+    other = None if data.unlike is None else opened(data.unlike)
+    asked = [said(record) for held in data.apart_from for record in opened(held)]
     texts = [said(record) for record in source]
     try:
-        rows = _rows(data, source, texts, reference, recipe.seed_of(name))
+        rows = _rows(data, source, texts, (reference, other), recipe.seed_of(name))
         if asked:
             from vitrail.curation.ngram_quality import refuse_shared
 
@@ -97,26 +106,46 @@ def open_subset(recipe: Recipe, name: str, opened: Callable[[str], Any]) -> Any:
     return select(source, rows, name)
 
 
-def _rows(data: Subset, source: Any, texts: Sequence[str], reference: Any, seed: int) -> list[int]:
+def _rows(data: Subset, source: Any, texts: Sequence[str], beside: tuple[Any, Any], seed: int) -> list[int]:
     from vitrail.curation.ngram_quality import select_lowest, words
 
     sizes = [len(words(text)) for text in texts]
     budget = max(round(data.share * sum(sizes)), 1)
-    if reference is None and data.kenlm is None:
+    if data.reference is None and data.kenlm is None:
         from vitrail.data.mixtures.drawing import permutation
 
         places = [0] * len(texts)
         for place, row in enumerate(permutation(len(texts), seed)):
             places[int(row)] = place
         return list(select_lowest(places, sizes, budget).rows)
-    return list(select_lowest(_scores(data, source, texts, reference), sizes, budget).rows)
+    scores = _scores if data.unlike is None else _unlikeness
+    return list(select_lowest(scores(data, source, texts, beside), sizes, budget).rows)
 
 
-def _scores(data: Subset, source: Any, texts: Sequence[str], reference: Any) -> list[float]:
+def _unlikeness(data: Subset, source: Any, texts: Sequence[str], beside: tuple[Any, Any]) -> list[float]:
+    """Minus the log-odds that each of the source's records is of the reference, from the cache where they are known."""
+    from vitrail.curation.text_classifier import TextClassifier
+    from vitrail.storage import atomic, cache
+
+    identity = cache.key(
+        "log-odds", source.fingerprint, *(one.fingerprint for one in beside), data.normalise
+    )
+
+    def make(folder: Path) -> None:
+        classes = [[said(record) for record in one] for one in beside]
+        classifier = TextClassifier.fit(*classes, normalise=data.normalise)
+        atomic.write_json(folder / "scores.json", [-float(one) for one in classifier.log_odds(texts)])
+
+    path = cache.FolderCache().get_or_make(identity, make) / "scores.json"
+    return list(json.loads(path.read_text("utf-8")))
+
+
+def _scores(data: Subset, source: Any, texts: Sequence[str], beside: tuple[Any, Any]) -> list[float]:
     """Perplexities of the source's records, from the cache where they were computed before."""
     from vitrail.curation.ngram_quality import NgramQualityScorer
     from vitrail.storage import atomic, cache
 
+    reference = beside[0]
     if data.kenlm is not None and not Path(data.kenlm).is_file():
         raise ValueError(f"there is no KenLM model {data.kenlm}; check the path, or name a reference")
     model = cache.file_digest(data.kenlm) if data.kenlm is not None else reference.fingerprint
@@ -145,7 +174,12 @@ def faults(recipe: Recipe) -> list[Fault]:
         if getattr(data, "kind", None) != "subset":
             continue
         one: Any = data
-        named = {"source": (one.source,), "reference": (one.reference,), "apart_from": one.apart_from}
+        named = {
+            "source": (one.source,),
+            "reference": (one.reference,),
+            "unlike": (one.unlike,),
+            "apart_from": one.apart_from,
+        }
         for field, values in named.items():
             for value in filter(None, values):
                 if value not in recipe.data:
@@ -166,4 +200,5 @@ def below(data: Any) -> list[str]:
     """The data that a subset reads."""
     if getattr(data, "kind", None) != "subset":
         return []
-    return [other for other in (data.source, data.reference, *data.apart_from) if other is not None]
+    named = (data.source, data.reference, data.unlike, *data.apart_from)
+    return [other for other in named if other is not None]

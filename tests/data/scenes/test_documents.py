@@ -64,3 +64,16 @@ def test_held_out_names_are_not_told(scenes_v1):
             make(fold="test", names="held-out")
     with pytest.raises(ValueError, match=r"kinds has \['melted'\]"):
         scenes_v1.changes(kinds=("melted",))
+
+
+def test_shuffled_documents_have_the_same_texts_and_pictures(scenes_v1):
+    plain, moved = scenes_v1.documents(n=12), scenes_v1.documents(n=12, shuffled=1.0)
+    assert plain.fingerprint == scenes_v1.documents(n=12, shuffled=0.0).fingerprint != moved.fingerprint
+    changed = 0
+    for one, other in zip(plain, moved, strict=True):
+        kinds = [[part for part in page.content if part.type == kind] for page in (one, other) for kind in ("text", "image")]
+        assert kinds[0] == kinds[2] and sorted(p.bytes for p in kinds[1]) == sorted(p.bytes for p in kinds[3])
+        changed += kinds[1] != kinds[3]
+    assert changed > 4
+    with pytest.raises(ValueError, match="shuffled is 2; give a share from 0 to 1"):
+        scenes_v1.documents(shuffled=2)

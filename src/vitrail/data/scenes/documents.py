@@ -32,13 +32,30 @@ def free_scene(pool: Pool, side: int, count: int, draws: Draws) -> Scene:
 
 
 class Documents(SceneSource[Document]):
-    """Two to four pictures, each between its number and its caption, and a sentence that compares them."""
+    """Two to four pictures, each between its number and its caption, and a sentence that compares them.
+
+    In a share ``shuffled`` of the documents the pictures change places among each other and the texts stay (the test
+    of the Multimodal Textbook, arXiv 2501.00958, for whether order and ties of pictures and texts are used).
+    """
 
     use = "documents"
 
-    def __init__(self, suite: SceneSuite, fold: str, seed: int, n: int, names: str) -> None:
+    def __init__(
+        self, suite: SceneSuite, fold: str, seed: int, n: int, names: str, shuffled: float = 0.0
+    ) -> None:
         super().__init__(suite, fold, seed, n, names)
-        self.pool = speakable(suite, names)
+        if not 0 <= shuffled <= 1:
+            raise ValueError(f"shuffled is {shuffled}; give a share from 0 to 1")
+        self.pool, self.shuffled = speakable(suite, names), shuffled
+
+    def _settings(self) -> tuple[Any, ...]:
+        return (self.shuffled,) if self.shuffled else ()
+
+    def _shown(self, index: int, count: int) -> list[int]:
+        """Which picture stands in each place."""
+        draws = Draws("shuffled pictures", self.name, index)
+        order = list(range(count))
+        return draws.shuffled(order) if draws.chance(self.shuffled) else order
 
     def _composed(self, index: int) -> tuple[list[Scene], Draws]:
         draws = self.suite.draws(self.use, self.fold, self.names, self.seed, index)
@@ -55,9 +72,10 @@ class Documents(SceneSource[Document]):
         index = self._checked(index)
         scenes, draws = self._composed(index)
         content: list[Content] = []
-        for number, scene in enumerate(scenes):
+        for number, (scene, shown) in enumerate(zip(scenes, self._shown(index, len(scenes)), strict=True)):
             text = caption(scene, self.suite.config.wording, draws)
-            content += [Text(text=f"Picture {number + 1}: "), scene.image(), Text(text=f" {text}\n")]
+            picture = scenes[shown].image()
+            content += [Text(text=f"Picture {number + 1}: "), picture, Text(text=f" {text}\n")]
         content.append(Text(text=comparison(scenes)))
         meta = {**self._meta(index, scenes[0]), "scenes": [scene.describe() for scene in scenes]}
         return Document(id=f"{self.name}/{index}", content=tuple(content), meta=meta)

@@ -223,9 +223,16 @@ class SceneSuite:
         """A source of ``n`` chats that end with a multiple-choice question, one a picture, kinds in turn."""
         return MultipleChoice(self, fold, seed, n, names, kinds or self.kinds(names))
 
-    def documents(self, fold: str = "train", seed: int = 0, n: int = 1000, names: str = "known") -> Documents:
-        """A source of ``n`` documents of two to four pictures with captions."""
-        return Documents(self, fold, seed, n, names)
+    def documents(
+        self,
+        fold: str = "train",
+        seed: int = 0,
+        n: int = 1000,
+        names: str = "known",
+        shuffled: float = 0.0,
+    ) -> Documents:
+        """A source of ``n`` documents of two to four pictures with captions; in a share the pictures' places change."""
+        return Documents(self, fold, seed, n, names, shuffled)
 
     def changes(
         self,

@@ -8,7 +8,7 @@ whisper-large-v3); ``pocketsphinx`` is small, English, and needs no download: it
 from __future__ import annotations
 
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ SAMPLING_RATE = 16_000
 Said = list[tuple[float, float, str]]
 
 
+@runtime_checkable
 class SpeechRecogniser(Protocol):
     """What the operation ``transcribe`` asks."""
 
