@@ -22,7 +22,9 @@ def slide(text: str, seed: int = 0) -> Image.Image:
     return picture
 
 
-def lecture(path: Path, slides: Sequence[Image.Image], seconds: float, sound: np.ndarray | None = None, fps: int = 4) -> Path:
+def lecture(
+    path: Path, slides: Sequence[Image.Image], seconds: float, sound: np.ndarray | None = None, fps: int = 4
+) -> Path:
     """A video at ``path`` that shows each slide for so many seconds, with a sound of 16 kHz."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:

@@ -62,7 +62,9 @@ def test_how_alike_the_pictures_of_a_sample_are():
     pair = in_sample_similarity([one, two], Encoder())
     cosine = float(np.prod(Encoder().embed_images([one, two]), axis=0).sum())
     assert pair == pytest.approx(((cosine + 1) / 2 + ssim(grey(one), grey(two))) / 2)
-    assert mean_in_sample_similarity([[one, two], [one, one], [one] * 3], Encoder(), 2) == pytest.approx((pair + 1) / 2)
+    assert mean_in_sample_similarity([[one, two], [one, one], [one] * 3], Encoder(), 2) == pytest.approx(
+        (pair + 1) / 2
+    )
     with pytest.raises(ValueError, match="has no pair"):
         in_sample_similarity([one], Encoder())
     with pytest.raises(ValueError, match="no sample has exactly 5"):

@@ -34,7 +34,9 @@ def crawl(folder):
 def base(tmp_path):
     crawl(tmp_path / "crawl")
     positives = [MATHS.format(n=n) for n in range(20)]
-    TextClassifier.fit(positives, [PROSE.format(n=n) for n in range(20)], buckets=4096).save(tmp_path / "model")
+    TextClassifier.fit(positives, [PROSE.format(n=n) for n in range(20)], buckets=4096).save(
+        tmp_path / "model"
+    )
     return tmp_path
 
 

@@ -33,9 +33,15 @@ def test_the_second_classifier_is_more_precise_than_the_first(design):
         "data.wanted.n": 30, "data.other.n": 40, "data.near.n": 30,
     }  # fmt: skip
     recipe = load(load(dict(design.methods[0].recipe)), few)
-    sums = {said(record) for name in ("sums-ones", "sums-tens") for record in open_data(recipe, name, "conversations")}
+    sums = {
+        said(record)
+        for name in ("sums-ones", "sums-tens")
+        for record in open_data(recipe, name, "conversations")
+    }
     shares = {}
     for name in ("web", "recalled", "read"):
         found = [said(record) for record in open_data(recipe, name, "conversations")]
-        shares[name] = sum(len(text.split()) for text in found if text in sums) / sum(len(t.split()) for t in found)
+        shares[name] = sum(len(text.split()) for text in found if text in sums) / sum(
+            len(t.split()) for t in found
+        )
     assert shares["web"] < shares["recalled"] <= shares["read"] and shares["read"] > 0.5

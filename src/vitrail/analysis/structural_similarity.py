@@ -31,14 +31,14 @@ def grey(picture: Any) -> Shaped[np.ndarray, "rows cols"]:
     return np.asarray(picture.convert("L"), dtype=np.float64)
 
 
-def ssim(
-    first: Shaped[np.ndarray, "rows cols"], second: Shaped[np.ndarray, "rows cols"]
-) -> float:
+def ssim(first: Shaped[np.ndarray, "rows cols"], second: Shaped[np.ndarray, "rows cols"]) -> float:
     """The mean index, −1 to 1; 1 for equal pictures. ValueError for different sizes, or sides below 7 pixels."""
     if first.shape != second.shape:
         raise ValueError(f"the pictures are {first.shape} and {second.shape} pixels; resize one to the other")
     if min(first.shape) < WINDOW:
-        raise ValueError(f"a picture of {first.shape} pixels is smaller than the window of {WINDOW}; take larger ones")
+        raise ValueError(
+            f"a picture of {first.shape} pixels is smaller than the window of {WINDOW}; take larger ones"
+        )
     from scipy.ndimage import uniform_filter
 
     x, y = first.astype(np.float64), second.astype(np.float64)
@@ -76,7 +76,9 @@ def _ssim_of_sizes(first: PILImage.Image, second: PILImage.Image) -> float:
     return ssim(grey(small), grey(large.resize(small.size) if large.size != small.size else large))
 
 
-def mean_in_sample_similarity(samples: Sequence[Sequence[PILImage.Image]], encoder: Any, length: int) -> float:
+def mean_in_sample_similarity(
+    samples: Sequence[Sequence[PILImage.Image]], encoder: Any, length: int
+) -> float:
     """InSI-SIM_L: the mean over the samples of exactly ``length`` pictures. ValueError where there is none."""
     found = [in_sample_similarity(one, encoder) for one in samples if len(one) == length]
     if not found:

@@ -18,9 +18,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--normalise", choices=("math", "none"), default="math", help="of the texts (math)")
     parser.add_argument("--ngrams", type=positive, default=2, help="up to so many words together (2)")
     parser.add_argument(
-        "--scored-by", metavar="MODEL", help="a model scores the positives from 0 to 10: folder, run or hub name"
+        "--scored-by",
+        metavar="MODEL",
+        help="a model scores the positives from 0 to 10: folder, run or hub name",
     )
-    parser.add_argument("--threshold", type=int, default=6, help="the score from which they are positives (6)")
+    parser.add_argument(
+        "--threshold", type=int, default=6, help="the score from which they are positives (6)"
+    )
     add_threads(parser)
     add_json(parser)
 
@@ -34,7 +38,11 @@ def run(args: argparse.Namespace) -> int:
     prepare_libraries(args.threads)
     positives, negatives = _texts(args.positives), _texts(args.negatives)
     how = {"normalise": args.normalise, "ngrams": args.ngrams}
-    told: dict[str, object] = {"folder": str(args.out), "positives": len(positives), "negatives": len(negatives)}
+    told: dict[str, object] = {
+        "folder": str(args.out),
+        "positives": len(positives),
+        "negatives": len(negatives),
+    }
     if args.scored_by is not None:
         from vitrail.curation.score_labels import LLMScoreLabeller, bootstrap_classifier
         from vitrail.inference.answerers import ModelAnswerer
@@ -51,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(told)
     else:
         unscored = f"; {told['unscored']} of the positives have no score" if "unscored" in told else ""
-        print(f"{args.out}: learnt from {len(positives):,} positives and {len(negatives):,} negatives{unscored}")
+        print(
+            f"{args.out}: learnt from {len(positives):,} positives and {len(negatives):,} negatives{unscored}"
+        )
     return 0
 
 

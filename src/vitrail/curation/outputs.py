@@ -1,7 +1,8 @@
-"""Documents → files that others read: Parquet with two parallel lists (OBELICS, InfiMM-WebMath) or with a reading order.
+"""Documents → files that others read: Parquet with parallel lists (OBELICS, InfiMM-WebMath) or with a reading order.
 
 OBELICS (Laurençon et al., arXiv 2306.16527) has ``texts`` and ``images`` of equal length, one of the two null at each
-place; InfiMM-WebMath (arXiv 2409.12568) calls them ``text_list`` and ``image_list``. mOSCAR has lists of texts and images with an index each, and their order in ``metadata``. Both are read back by
+place; InfiMM-WebMath (arXiv 2409.12568) calls them ``text_list`` and ``image_list``. mOSCAR has lists of texts and
+images with an index each, and their order in ``metadata``. Both are read back by
 :func:`vitrail.data.readers.open_source`, as documents to train on.
 """
 

@@ -50,8 +50,8 @@ class InputSettings(_Settings):
 
 
 class OutputSettings(_Settings):
-    """``layout``: ``obelics``, ``webmath``, ``moscar`` or ``textbook`` (Parquet), or ``documents`` (JSON lines). ``by_language``: a
-    folder for each language, as mOSCAR has.
+    """``layout``: ``obelics``, ``webmath``, ``moscar`` or ``textbook`` (Parquet), or ``documents`` (JSON lines).
+    ``by_language``: a folder for each language, as mOSCAR has.
     """
 
     layout: Literal["obelics", "webmath", "moscar", "textbook", "documents"] = "obelics"

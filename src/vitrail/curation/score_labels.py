@@ -30,12 +30,14 @@ Say in at most 60 words why, then finish with "Score: " and the number.
 """
 """Our words; the paper says that its own are like FineWeb-Edu's and does not print them."""
 
-_SCORE = re.compile(r"score\W{0,12}(?:is\s+|of\s+)?(\d+(?:\.\d+)?)(?!\d)(?:\s*(?:/|out of)\s*(\d+))?", re.IGNORECASE)
+_SCORE = re.compile(
+    r"score\W{0,12}(?:is\s+|of\s+)?(\d+(?:\.\d+)?)(?!\d)(?:\s*(?:/|out of)\s*(\d+))?", re.IGNORECASE
+)
 _ALONE = re.compile(r"\s*\**(\d+(?:\.\d+)?)\**(?:\s*(?:/|out of)\s*(\d+))?\.?\s*")
 
 
 def parse_score(answer: str, highest: int = 10) -> int | None:
-    """The score that an answer ends with, or that it is; None for one without, above ``highest``, or of another scale."""
+    """The score that an answer ends with, or that it is; None without one, above ``highest``, or of another scale."""
     found = _SCORE.findall(answer)
     if not found:
         alone = _ALONE.fullmatch(answer)

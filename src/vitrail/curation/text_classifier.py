@@ -135,7 +135,9 @@ def load_classifier(path: Path | str, label: str | None = None, normalise: Norma
             raise ValueError(f"label is {label!r}, but the classifier {path} has one class; leave it out")
         return TextClassifier.load(path)
     if not path.is_file():
-        raise ValueError(f"there is no classifier {path}; name a folder of `vitrail data classifier` or a fastText file")
+        raise ValueError(
+            f"there is no classifier {path}; name a folder of `vitrail data classifier` or a fastText file"
+        )
     if label is None:
         raise ValueError(f"{path} is a fastText model; name the label whose probability counts")
     return FastTextClassifier(path, label, normalise)
@@ -152,7 +154,11 @@ def _vectoriser(buckets: int, ngrams: int) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     return HashingVectorizer(
-        n_features=buckets, ngram_range=(1, ngrams), lowercase=False, token_pattern=r"\S+", alternate_sign=False
+        n_features=buckets,
+        ngram_range=(1, ngrams),
+        lowercase=False,
+        token_pattern=r"\S+",
+        alternate_sign=False,
     )
 
 

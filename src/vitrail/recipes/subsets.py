@@ -2,9 +2,9 @@
 
 Strategies I and II of "Efficient Continual Pre-training by Mitigating the Stability Gap" (arXiv 2406.14833): several
 epochs over a moderate subset of a corpus, and the subset of lowest perplexity under an n-gram model of texts of the
-quality that is wanted. InfiMM-WebMath's filter (arXiv 2409.12568): the records of highest probability under a classifier
-of wanted against other texts. A record counts with the words that are said in it. Scores are kept in the cache, by what
-they depend on.
+quality that is wanted. InfiMM-WebMath's filter (arXiv 2409.12568): the records of highest probability under a
+classifier of wanted against other texts. A record counts with the words that are said in it. Scores are kept in the
+cache, by what they depend on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Subset(BaseModel):
             why = "'reference' says by what records are chosen already; remove one of the two"
             raise inner_errors([(("kenlm",), why, self.kenlm)])
         if self.unlike is not None and chosen != ["reference"]:
-            raise inner_errors([(("unlike",), "it needs 'reference', the data that is wanted; give both", self.unlike)])
+            raise inner_errors(
+                [(("unlike",), "it needs 'reference', the data that is wanted; give both", self.unlike)]
+            )
         without = {
             "seed": self.seed is not None and chosen,
             "order": self.order != 3 and (chosen != ["reference"] or self.unlike is not None),
@@ -127,9 +129,7 @@ def _unlikeness(data: Subset, source: Any, texts: Sequence[str], beside: tuple[A
     from vitrail.curation.text_classifier import TextClassifier
     from vitrail.storage import atomic, cache
 
-    identity = cache.key(
-        "log-odds", source.fingerprint, *(one.fingerprint for one in beside), data.normalise
-    )
+    identity = cache.key("log-odds", source.fingerprint, *(one.fingerprint for one in beside), data.normalise)
 
     def make(folder: Path) -> None:
         classes = [[said(record) for record in one] for one in beside]

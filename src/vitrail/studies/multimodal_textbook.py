@@ -53,7 +53,9 @@ def nano() -> Design:
     without["data"] = {name: one for name, one in base["data"].items() if name != "pages"}
     return Design(
         name="pages in order against pages whose pictures changed places",
-        control=arm("shuffled pages", "The pictures of every page change places.", {"data.pages.shuffled": 1.0}),
+        control=arm(
+            "shuffled pages", "The pictures of every page change places.", {"data.pages.shuffled": 1.0}
+        ),
         methods=(arm("pages in order", "Each picture before its caption.", {}),),
         context=(
             arm("half of them shuffled", "The pictures of half of the pages.", {"data.pages.shuffled": 0.5}),

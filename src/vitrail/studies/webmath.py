@@ -81,7 +81,11 @@ def nano() -> Design:
         control=arm("a random tenth", "Drawn from the whole web.", {}),
         methods=(arm("two classifiers", "High recall, then precision; numbers are one token.", cascade()),),
         context=(
-            arm("one classifier", "A tenth by the first classifier.", {"read": {**single, "normalise": "math"}}),
+            arm(
+                "one classifier",
+                "A tenth by the first classifier.",
+                {"read": {**single, "normalise": "math"}},
+            ),
             arm("numbers as they are", "Two classifiers of texts as they stand.", cascade("none")),
             arm("the whole web", "All of it, for as many steps.", {}, "web"),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_key_frames_are_what_differs_from_the_last_one_taken():
     assert extract_keyframes(different, threshold=-1.0) == [0]
     assert extract_keyframes(constant, threshold=1.0) == [0], "equality is no key frame"
     fade = [(noise(0) * (1 - step / 20) + noise(1) * step / 20).astype(np.uint8) for step in range(19)]
-    neighbours = [extract_keyframes(pair, threshold=0.7) for pair in zip(fade, fade[1:], strict=False)]
+    neighbours = [extract_keyframes(pair, threshold=0.7) for pair in pairwise(fade)]
     assert all(found == [0] for found in neighbours) and len(extract_keyframes(fade, threshold=0.7)) > 1
     assert extract_keyframes([noise(0), noise(0) // 2], "pixel", 0.9) == [0, 1]
     with pytest.raises(ValueError, match="there is no frame"):
@@ -168,7 +169,13 @@ def test_shuffling_moves_pictures_alone():
 def test_a_taxonomy_grows_and_is_read_back(tmp_path):
     def answer(chat):
         asked = chat.messages[-1].content[-1].text
-        return "1. Algebra\n2. Geometry" if '"course"' in asked else "- one\n- two.\n- one" if '"sub-course"' in asked else "* point"
+        return (
+            "1. Algebra\n2. Geometry"
+            if '"course"' in asked
+            else "- one\n- two.\n- one"
+            if '"sub-course"' in asked
+            else "* point"
+        )
 
     points = grow(["mathematics"], FunctionAnswerer(answer))
     assert points[0] == Point("mathematics", "Algebra", "one", "point") and len(points) == 4

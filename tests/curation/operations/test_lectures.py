@@ -159,13 +159,19 @@ def test_a_judge_and_a_rewriter_are_asked(lecture):
     assert "about counting" in asked[0] and "um we count shapes" in asked[0]
     lenient = JudgeTranscript(JudgeTranscript.Config(model="m", min_density=0), FunctionAnswerer(judge))
     assert lenient(document).document.meta["judged"]["quality"] == 9
-    rewriter = RefineTranscript(RefineTranscript.Config(model="m"), FunctionAnswerer(lambda chat: "We count."))
+    rewriter = RefineTranscript(
+        RefineTranscript.Config(model="m"), FunctionAnswerer(lambda chat: "We count.")
+    )
     assert rewriter(document).document.meta["segments"][0] == [0.0, 2.0, "We count."]
     merged = MergeSegments()(document).document
     assert merged.meta["segments"] == [[0.0, 13.0, "um we count shapes"]]
 
 
-SENTENCES = ("the sum of two numbers is a number", "we write the answer on the second line", "now you can do it again")
+SENTENCES = (
+    "the sum of two numbers is a number",
+    "we write the answer on the second line",
+    "now you can do it again",
+)
 
 
 def test_speech_is_heard_and_the_screen_is_read(tmp_path):
@@ -194,7 +200,9 @@ def test_speech_is_heard_and_the_screen_is_read(tmp_path):
         document = operation(document).document
     kinds = document.meta["kinds"]
     shown = [part.text for part, kind in zip(document.content, kinds, strict=True) if kind == "ocr"]
-    heard = " ".join(part.text for part, kind in zip(document.content, kinds, strict=True) if kind == "asr").split()
+    heard = " ".join(
+        part.text for part, kind in zip(document.content, kinds, strict=True) if kind == "asr"
+    ).split()
     wanted = " ".join(SENTENCES).split()
     assert len(set(heard) & set(wanted)) >= 0.6 * len(set(wanted))
     read = re.sub(r"\s", "", "".join(shown)).lower()

@@ -43,7 +43,10 @@ def test_neighbouring_snapshots_lose_their_duplicates_and_distant_ones_keep_them
 
 def test_near_duplicates_go_and_others_stay():
     near, far = document(1, "2023-01-02", share=0.01), document(2, "2023-01-03")
-    assert left(SnapshotDuplicates(), [document(1, "2023-01-01"), near, far])[0] == ["2023-01-01", "2023-01-03"]
+    assert left(SnapshotDuplicates(), [document(1, "2023-01-01"), near, far])[0] == [
+        "2023-01-01",
+        "2023-01-03",
+    ]
     assert word_ngrams("a b  c", (2,)) == {"a b", "b c"} and word_ngrams("a", (5,)) == {"a"}
 
 

@@ -200,7 +200,14 @@ def test_rules_of_pages(text, language, reason):
 
 def test_documents_with_a_text_of_a_benchmark_go(tmp_path):
     question = "how many apples does anna have if she buys three bags of seven apples and eats two"
-    rows = [{"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "it is nineteen"}]}]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": "it is nineteen"},
+            ]
+        }
+    ]
     (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "short.txt").write_text("what is two and two\nwhere does the river that we saw end\n")
     files = (str(tmp_path / "asked.jsonl"), str(tmp_path / "short.txt"))

@@ -18,7 +18,9 @@ DOCUMENT = Document(
 )
 
 
-@pytest.mark.parametrize("write, name", [(obelics_row, "interleaved"), (webmath_row, "interleaved"), (moscar_row, "moscar")])
+@pytest.mark.parametrize(
+    "write, name", [(obelics_row, "interleaved"), (webmath_row, "interleaved"), (moscar_row, "moscar")]
+)
 def test_a_document_written_is_read_back_equal(write, name):
     assert read_row(write(DOCUMENT)) == (DOCUMENT, name)
     with pytest.raises(FieldError, match="is a video; this layout holds texts and pictures"):

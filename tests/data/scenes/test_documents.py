@@ -71,7 +71,11 @@ def test_shuffled_documents_have_the_same_texts_and_pictures(scenes_v1):
     assert plain.fingerprint == scenes_v1.documents(n=12, shuffled=0.0).fingerprint != moved.fingerprint
     changed = 0
     for one, other in zip(plain, moved, strict=True):
-        kinds = [[part for part in page.content if part.type == kind] for page in (one, other) for kind in ("text", "image")]
+        kinds = [
+            [part for part in page.content if part.type == kind]
+            for page in (one, other)
+            for kind in ("text", "image")
+        ]
         assert kinds[0] == kinds[2] and sorted(p.bytes for p in kinds[1]) == sorted(p.bytes for p in kinds[3])
         changed += kinds[1] != kinds[3]
     assert changed > 4

@@ -12,7 +12,18 @@ from vitrail.curation.pipeline import InputSettings
 from vitrail.data.records import Document, Video
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
-FIELDS = ("id", "title", "description", "tags", "categories", "channel", "upload_date", "webpage_url", "language", "query")
+FIELDS = (
+    "id",
+    "title",
+    "description",
+    "tags",
+    "categories",
+    "channel",
+    "upload_date",
+    "webpage_url",
+    "language",
+    "query",
+)
 """What is kept of a video's description; ``query`` is the knowledge point that it was found by."""
 
 

@@ -22,7 +22,9 @@ from vitrail.analysis.structural_similarity import grey, ssim
 Similarity = Literal["ssim", "pixel"] | Callable[[Any, Any], float]
 
 
-def extract_keyframes(frames: Iterable[Any], similarity: Similarity = "ssim", threshold: float = 0.7) -> list[int]:
+def extract_keyframes(
+    frames: Iterable[Any], similarity: Similarity = "ssim", threshold: float = 0.7
+) -> list[int]:
     """The indices of the key frames of ``frames`` (Pillow pictures, or arrays of rows × cols × 3), all of one size.
 
     ``similarity``: ``ssim``; ``pixel``, 1 − the mean difference of grey levels / 255; or a function of two frames.
@@ -91,7 +93,9 @@ class KeyframeName:
         if not self.video or set(self.video) & set("@/"):
             raise ValueError(f"video is {self.video!r}; an id has neither @ nor / in it")
         if not 0 <= self.start <= self.end:
-            raise ValueError(f"the clip goes from {self.start} to {self.end} s; times begin at 0 and do not go back")
+            raise ValueError(
+                f"the clip goes from {self.start} to {self.end} s; times begin at 0 and do not go back"
+            )
 
     def __str__(self) -> str:
         return f"{self.video}@{float(self.start)}_{float(self.end)}#{self.number}.jpg"

@@ -41,7 +41,9 @@ class Point:
         return f"{self.name} {self.sub_course}"
 
 
-def grow(subjects: Sequence[str], answerer: Answerer, counts: tuple[int, int, int] = (10, 8, 10)) -> list[Point]:
+def grow(
+    subjects: Sequence[str], answerer: Answerer, counts: tuple[int, int, int] = (10, 8, 10)
+) -> list[Point]:
     """The points that a model names under ``subjects``; a name that is there already at its place counts once.
 
     ``counts``: how many courses, sub-courses and points to ask for at each place. ValueError without a subject.
@@ -75,4 +77,6 @@ def read_points(path: Path | str) -> Iterator[Point]:
             yield Point(**json.loads(line))
         except (TypeError, ValueError):
             names = "subject, course, sub_course, name"
-            raise ValueError(f"{path}, line {number}: is no knowledge point; give the fields {names}") from None
+            raise ValueError(
+                f"{path}, line {number}: is no knowledge point; give the fields {names}"
+            ) from None

@@ -1,7 +1,7 @@
 """Fragments of lessons in the order of time, packed to samples, and taken apart again (arXiv 2501.00958).
 
-A fragment is a key frame, a text on the screen, or a stretch of speech: {frame, frame, ocr, asr, asr, frame, …}. Packing
-goes on across the ends of videos, each of which a marker says; no fragment is divided.
+A fragment is a key frame, a text on the screen, or a stretch of speech: {frame, frame, ocr, asr, asr, frame, …}.
+Packing goes on across the ends of videos, each of which a marker says; no fragment is divided.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def assemble(clips: Sequence[Clip], end_of_video: str | None = END_OF_VIDEO) -> 
     times = [one.time for one in found]
     if times != sorted(times):
         place = next(n for n in range(1, len(times)) if times[n] < times[n - 1])
-        raise ValueError(f"fragment {place} is at {times[place]} s, before the one it follows; sort the clips by time")
+        raise ValueError(
+            f"fragment {place} is at {times[place]} s, before the one it follows; sort the clips by time"
+        )
     if end_of_video is not None and found:
         found.append(Fragment("end", times[-1], Text(text=end_of_video)))
     return found
@@ -93,7 +95,7 @@ def pack_fragments(
         size, image = tokens(fragment.part), int(isinstance(fragment.part, Image))
         if size > max_tokens:
             raise ValueError(
-                f"fragment {number} ({fragment.kind}) has {size} tokens and a sample {max_tokens}; make max_tokens larger"
+                f"fragment {number} ({fragment.kind}) has {size} tokens and a sample {max_tokens}; raise max_tokens"
             )
         if not samples or used + size > max_tokens or pictures + image > max_images:
             samples.append([])

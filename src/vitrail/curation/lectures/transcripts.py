@@ -71,7 +71,9 @@ def merge_segments(segments: Sequence[Segment], min_s: float = 10.0, max_s: floa
     return merged
 
 
-def judged(text: str, title: str, topic: str, answerer: Answerer, max_characters: int = 12_000) -> dict[str, int]:
+def judged(
+    text: str, title: str, topic: str, answerer: Answerer, max_characters: int = 12_000
+) -> dict[str, int]:
     """The scores of the three criteria. ValueError for an answer that lacks one: the video is set aside, not 0."""
     from vitrail.inference.answerers import question
     from vitrail.inference.generation import GenerationSettings

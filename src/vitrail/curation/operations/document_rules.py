@@ -1,7 +1,7 @@
 """Documents dropped for what they hold as a whole: too little text, filler, words for adults, several toxic words.
 
-The limits are mOSCAR's (arXiv 2406.08707), those of :class:`PageRules` InfiMM-WebMath's (arXiv 2409.12568). mOSCAR joins "fewer than 5 texts" and "fewer than 300 characters" by "and",
-which is the default of ``combine``.
+The limits are mOSCAR's (arXiv 2406.08707), those of :class:`PageRules` InfiMM-WebMath's (arXiv 2409.12568). mOSCAR
+joins "fewer than 5 texts" and "fewer than 300 characters" by "and", which is the default of ``combine``.
 """
 
 from __future__ import annotations

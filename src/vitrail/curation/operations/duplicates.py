@@ -217,5 +217,7 @@ def word_ngrams(text: str, lengths: Iterable[int]) -> set[str]:
     found: set[str] = set()
     words = normalised(text).split()
     for n in lengths:
-        found.update(" ".join(words[start : start + n]) for start in range(max(len(words) - n + 1, 1 if words else 0)))
+        found.update(
+            " ".join(words[start : start + n]) for start in range(max(len(words) - n + 1, 1 if words else 0))
+        )
     return found

@@ -95,7 +95,9 @@ class Transcribe(Operation):
         @model_validator(mode="after")
         def _model(self) -> Transcribe.Config:
             if self.recogniser == "whisper" and self.model is None:
-                raise ValueError("recogniser whisper needs 'model': a folder or hub name such as openai/whisper-large-v3")
+                raise ValueError(
+                    "recogniser whisper needs 'model': a folder or hub name such as openai/whisper-large-v3"
+                )
             if self.recogniser != "whisper" and (self.model is not None or self.language is not None):
                 raise ValueError(f"'model' and 'language' have no effect with {self.recogniser}; remove them")
             return self
@@ -149,7 +151,10 @@ class Transcribe(Operation):
         from vitrail.curation.lectures.frames import sound
 
         heard = sound(self.root / str(video.path))
-        if not len(heard) or float(np.sqrt(np.mean(np.square(heard, dtype=np.float64)))) < self.config.min_loudness:
+        if (
+            not len(heard)
+            or float(np.sqrt(np.mean(np.square(heard, dtype=np.float64)))) < self.config.min_loudness
+        ):
             return "silent"
         return [Segment(*row) for row in self.recogniser.transcribe(heard)]
 
@@ -167,7 +172,7 @@ class _Asking(Operation):
 
 
 class JudgeTranscript(_Asking):
-    """Videos that a language model finds off the subject, empty, or badly heard go; ``meta.judged`` keeps its scores."""
+    """Videos that a language model finds off the subject, empty, or badly heard go; ``meta.judged`` has its scores."""
 
     class Config(OperationConfig):
         """``model``: folder, run or hub name; ``topic``: the subject, or by default what the video was searched by

@@ -26,9 +26,11 @@ _COMMANDS = {
     "_": r"\_", "\u2061": "", "\u2062": "", "\u2063": "", "\u2064": "", "\u200b": "", "\u00a0": "",
 }  # fmt: skip
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lim max min sup inf det dim ker gcd mod "
-    "arg deg Pr".split()
-)
+    (
+        "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln",
+        "exp", "lim", "max", "min", "sup", "inf", "det", "dim", "ker", "gcd", "arg", "deg", "Pr",
+    )
+)  # fmt: skip
 _ACCENTS = {
     "^": r"\hat", "ˆ": r"\hat", "¯": r"\overline", "‾": r"\overline", "_": r"\overline", "→": r"\vec", "⃗": r"\vec",
     "~": r"\tilde", "˜": r"\tilde", "˙": r"\dot", "¨": r"\ddot", "⏞": r"\overbrace",

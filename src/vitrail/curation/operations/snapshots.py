@@ -67,7 +67,9 @@ class SnapshotDuplicates(NearDuplicates):
         order = list(self.config.order) or names
         unknown = [name for name in names if name not in order]
         if unknown:
-            raise ValueError(f"snapshot_duplicates.order: there is no snapshot {unknown[0]!r} in it; add it in its place")
+            raise ValueError(
+                f"snapshot_duplicates.order: there is no snapshot {unknown[0]!r} in it; add it in its place"
+            )
         recent: list[_Snapshot] = []
         decisions: dict[int, int] = {}
         for name in order:
@@ -101,7 +103,9 @@ class _Snapshot:
 
     def _keys(self, sketch: dict[str, Any]) -> list[tuple[str, int, bytes]]:
         raw, width = sketch["signature"], self.width
-        return [(sketch["language"], band, raw[band * width : (band + 1) * width]) for band in range(self.bands)]
+        return [
+            (sketch["language"], band, raw[band * width : (band + 1) * width]) for band in range(self.bands)
+        ]
 
     def alike(self, sketch: dict[str, Any]) -> int | None:
         """The first document kept here that is alike, or None."""

@@ -1,7 +1,7 @@
 """Documents kept by the probability that a classifier of texts gives them.
 
 InfiMM-WebMath (arXiv 2409.12568) filters twice: with high recall (p ≥ 0.4) before anything that costs, and with a
-second, more precise classifier at the end. Pictures have no say, so that the layout of a page does not betray its class.
+second, more precise classifier at the end. Pictures have no say, so that a page's layout does not betray its class.
 """
 
 from __future__ import annotations

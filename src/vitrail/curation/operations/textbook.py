@@ -50,7 +50,9 @@ class Textbook(Operation):
         @model_validator(mode="after")
         def _models(self) -> Textbook.Config:
             if self.encoder is None and (self.similarity == "encoder" or self.min_fit is not None):
-                raise ValueError("similarity 'encoder' and 'min_fit' need 'encoder': a CLIP, SigLIP or dual encoder")
+                raise ValueError(
+                    "similarity 'encoder' and 'min_fit' need 'encoder': a CLIP, SigLIP or dual encoder"
+                )
             if (self.reader == "model") != (self.reader_model is not None):
                 raise ValueError("reader 'model' and 'reader_model' go together; give both or neither")
             return self
@@ -87,14 +89,19 @@ class Textbook(Operation):
     def fingerprint(self) -> dict[str, Any]:
         """Versions, reader and encoder."""
         asked = {"reader": self.reader, "encoder": self.scorer}
-        return {**super().fingerprint(), **{name: one.fingerprint for name, one in asked.items() if one is not None}}
+        return {
+            **super().fingerprint(),
+            **{name: one.fingerprint for name, one in asked.items() if one is not None},
+        }
 
     def __call__(self, document: Document) -> Outcome:
         """The page, or dropped for a document that is no video or gives no part."""
         video = video_of(document)
         if video is None:
             return dropped("not a video")
-        fragments = assemble(self._read(self._clips(document, self.root / str(video.path))), self.config.end_of_video or None)
+        fragments = assemble(
+            self._read(self._clips(document, self.root / str(video.path))), self.config.end_of_video or None
+        )
         if not fragments:
             return dropped("no part is left")
         meta = {name: value for name, value in document.meta.items() if name != "segments"}
@@ -126,7 +133,9 @@ class Textbook(Operation):
                 picture.thumbnail((self.config.side, self.config.side))
                 yield picture
 
-        for taken, (place, picture) in enumerate(keyframes(pictures(), similarity, self.config.threshold), start=1):
+        for taken, (place, picture) in enumerate(
+            keyframes(pictures(), similarity, self.config.threshold), start=1
+        ):
             yield times[place], picture
             if taken == self.config.max_frames:
                 return
@@ -139,7 +148,9 @@ class Textbook(Operation):
         """The clips with what their frames show; a text like the one before, of this clip or another, is left out."""
         pictures = [picture for _, shown in clips for _, picture in shown]
         texts = iter(
-            ocr_novelty_filter(self.reader.read(pictures), self.config.alike) if self.reader is not None else [""] * len(pictures)
+            ocr_novelty_filter(self.reader.read(pictures), self.config.alike)
+            if self.reader is not None
+            else [""] * len(pictures)
         )
         return [
             Clip(

@@ -2,11 +2,11 @@
 
 OBELICS (arXiv 2306.16527) has ``texts`` and ``images``, InfiMM-WebMath (arXiv 2409.12568) ``text_list`` and
 ``image_list``: two lists of equal length, exactly one of them null at each place; the Multimodal Textbook (arXiv
-2501.00958) has a third, ``text_ocr_list``, of what is said and shown, which is read in place of its texts. mOSCAR (arXiv 2406.08707) has texts
-and images with an index each, and the reading order as ``txt_#000000|img_#000001`` in ``metadata``. A picture is an
-address, or a data URI where its bytes are at hand. Rows are written with what else is known of a document as JSON:
-``general_metadata`` beside OBELICS' lists, ``metadata`` and ``URL`` beside InfiMM-WebMath's, ``meta`` in mOSCAR's
-metadata.
+2501.00958) has a third, ``text_ocr_list``, of what is said and shown, which is read in place of its texts. mOSCAR
+(arXiv 2406.08707) has texts and images with an index each, and the reading order as ``txt_#000000|img_#000001`` in
+``metadata``. A picture is an address, or a data URI where its bytes are at hand. Rows are written with what else is
+known of a document as JSON: ``general_metadata`` beside OBELICS' lists, ``metadata`` and ``URL`` beside InfiMM-
+WebMath's, ``meta`` in mOSCAR's metadata.
 """
 
 from __future__ import annotations
@@ -62,7 +62,14 @@ class Interleaved:
         if texts_name == "text_list" and row.get("URL") is not None:
             general["url"] = row["URL"]
         identifier = row.get("id", general.pop("id", None))
-        known = (texts_name, images_name, "text_ocr_list", about, "id", *(("URL",) if texts_name == "text_list" else ()))
+        known = (
+            texts_name,
+            images_name,
+            "text_ocr_list",
+            about,
+            "id",
+            *(("URL",) if texts_name == "text_list" else ()),
+        )
         rest = {name: value for name, value in without_nulls(row).items() if name not in known}
         return {"kind": "document", "id": identifier, "content": content, "meta": {**rest, **general}}
 

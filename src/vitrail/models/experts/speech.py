@@ -1,6 +1,6 @@
 """Who hears: a sound → what is said in it, with times.
 
-A recogniser has ``transcribe(sound) -> [(start, end, text), …]`` (one channel at 16 kHz, seconds) and a ``fingerprint``.
+A recogniser has ``transcribe(sound) -> [(start, end, text), …]`` (one channel at 16 kHz, seconds) and ``fingerprint``.
 ``whisper`` is any model that transformers' speech recognition loads (the Multimodal Textbook, arXiv 2501.00958, uses
 whisper-large-v3); ``pocketsphinx`` is small, English, and needs no download: it brings its model (extra ``lectures``).
 """
@@ -55,7 +55,9 @@ class Pocketsphinx:
         try:
             import pocketsphinx
         except ImportError:
-            raise ImportError("the recogniser pocketsphinx is not installed; install vitrail[lectures]") from None
+            raise ImportError(
+                "the recogniser pocketsphinx is not installed; install vitrail[lectures]"
+            ) from None
         self._package: Any = pocketsphinx
         self.fingerprint = f"pocketsphinx:{metadata.version('pocketsphinx')}"
 
@@ -84,10 +86,12 @@ class Pocketsphinx:
 
 
 def speech_recogniser(name: str, model: str | None = None, language: str | None = None) -> SpeechRecogniser:
-    """``whisper`` with its ``model``, or ``pocketsphinx``. ValueError for another, or for a model that is not asked for."""
+    """``whisper`` with its ``model``, or ``pocketsphinx``. ValueError for another, or a model not asked for."""
     if name == "whisper":
         if model is None:
-            raise ValueError("recogniser whisper needs 'model': a folder or hub name such as openai/whisper-large-v3")
+            raise ValueError(
+                "recogniser whisper needs 'model': a folder or hub name such as openai/whisper-large-v3"
+            )
         return Whisper(model, language=language)
     if name != "pocketsphinx":
         raise ValueError(f"recogniser is {name!r}; use whisper, pocketsphinx or subtitles")
