@@ -115,6 +115,11 @@ _built_in(
 )
 _built_in("tower", "models.towers.s2", s2="S2Tower any tower over several sizes of a picture")
 _built_in("connector", "models.connectors.mlp", mlp="MLPConnector two layers, pooled to a grid")
+_built_in(
+    "connector",
+    "models.connectors.resampler",
+    resampler="PerceiverResampler learned latents look at a picture; as many tokens whatever its size",
+)
 _built_in("connector", "models.connectors.ovis", ovis="OvisConnector mixtures of a visual embedding table")
 _built_in(
     "surgery", "models.surgery.aligngpt", aligngpt="AlignGPT a token for how well picture and text match"

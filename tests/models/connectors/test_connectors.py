@@ -18,6 +18,7 @@ CONNECTORS = {
     "mlp-plain": {"name": "mlp", "pool": 3, "norm": False, "cell_embedding": False},
     "mlp-blocks": {"name": "mlp", "pool": 4, "stride": 2},
     "mlp-matched": {"name": "mlp", "pool": 2, "match": {"name": "ovis", "words": 64}},
+    "resampler": {"name": "resampler", "latents": 6, "depth": 2, "heads": 2, "head_dim": 8},
     "ovis": {"name": "ovis", "words": 32},
     "ovis-pooled": {"name": "ovis", "words": 32, "pool": 4, "stride": 2, "chunk": 3},
     "ovis-few": {"name": "ovis", "words": 32, "topk": 4, "reserved": 0},

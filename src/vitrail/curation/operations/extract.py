@@ -34,8 +34,8 @@ class Extract(Operation):
     """A page's texts and pictures; a document that is no page stays as it is."""
 
     class Config(OperationConfig):
-        """Limits are the paper's: ``min_page_bytes`` of HTML, ``min_texts``, ``max_images``. ``formulas``: kept as
-        LaTeX (:mod:`vitrail.curation.operations.formulas`); ``skip_tags``: elements left out besides scripts and styles.
+        """Limits are the paper's: ``min_page_bytes`` of HTML, ``min_texts``, ``max_images``. ``formulas``: kept
+        as LaTeX (:mod:`vitrail.curation.operations.formulas`); ``skip_tags``: left out besides scripts and styles.
         """
 
         text_tags: tuple[str, ...] = (
