@@ -141,7 +141,8 @@ def _of_rendered(node: Any) -> str | None:
     if source:
         from resiliparse.parse.html import HTMLTree
 
-        found = HTMLTree.parse(source).body.get_elements_by_tag_name("math")
+        body: Any = HTMLTree.parse(source).body
+        found = body.get_elements_by_tag_name("math")
         return formula(found[0]) if found else HIDDEN
     return HIDDEN if "preview" in _attribute(node, "class").lower() else None
 

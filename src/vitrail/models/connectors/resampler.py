@@ -32,7 +32,10 @@ class _Layer(nn.Module):
         self.key_value = nn.Linear(width, 2 * inner, bias=False)
         self.out = nn.Linear(inner, width, bias=False)
         self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, multiple * width), nn.GELU(), nn.Linear(multiple * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, multiple * width),
+            nn.GELU(),
+            nn.Linear(multiple * width, width),
         )
 
     def forward(
@@ -43,7 +46,9 @@ class _Layer(nn.Module):
     ) -> Float[Tensor, "items latents dim"]:
         z = self.norm_latents(latents)
         keys, values = self.key_value(torch.cat([self.norm_features(features), z], dim=1)).chunk(2, dim=-1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(z), keys, values))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(z), keys, values)
+        )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         latents = latents + self.out(attended.transpose(1, 2).flatten(2))
         return latents + self.feed_forward(latents)
@@ -86,7 +91,9 @@ class PerceiverResampler(Connector):
         items, count = len(features.lengths), self.config.latents
         padded = pad_sequence(list(features.tokens.split(features.lengths.tolist())), batch_first=True)
         places = torch.arange(padded.shape[1], device=padded.device)
-        seen = F.pad(places < features.lengths.to(padded.device)[:, None], (0, count), value=True)[:, None, None]
+        seen = F.pad(places < features.lengths.to(padded.device)[:, None], (0, count), value=True)[
+            :, None, None
+        ]
         latents = self.latents.to(padded.dtype).expand(items, -1, -1)
         for layer in self.layers:
             latents = layer(latents, padded, seen)
