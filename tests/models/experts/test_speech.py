@@ -16,7 +16,12 @@ def test_stretches_have_an_order_an_end_and_words(monkeypatch):
     def pipeline(task, model):
         def hear(sound, **options):
             asked.update(options, task=task, model=model, rate=sound["sampling_rate"])
-            chunks = [((0.0, 1.5), " one two"), ((1.5, None), " three "), ((None, 9.0), "four"), ((3.0, 3.5), " ")]
+            chunks = [
+                ((0.0, 1.5), " one two"),
+                ((1.5, None), " three "),
+                ((None, 9.0), "four"),
+                ((3.0, 3.5), " "),
+            ]
             return {"text": "", "chunks": [{"timestamp": times, "text": text} for times, text in chunks]}
 
         return hear
@@ -26,7 +31,11 @@ def test_stretches_have_an_order_an_end_and_words(monkeypatch):
     said = recogniser.transcribe(np.zeros(64_000, np.float32))
     assert said == [(0.0, 1.5, "one two"), (1.5, 4.0, "three"), (0.0, 4.0, "four")]
     assert asked["return_timestamps"] is True and asked["generate_kwargs"] == {"language": "english"}
-    assert (asked["task"], asked["model"], asked["rate"]) == ("automatic-speech-recognition", "any/whisper", 16_000)
+    assert (asked["task"], asked["model"], asked["rate"]) == (
+        "automatic-speech-recognition",
+        "any/whisper",
+        16_000,
+    )
     assert "any/whisper" in recogniser.fingerprint
 
 

@@ -24,7 +24,7 @@ from vitrail.curation.operations.operation import (
 from vitrail.data.records import Document
 
 MARKS = (
-    r"mathjax|katex|<math\b|math/tex|mwe-math|mjx-|class=[\"'][^\"']*\b(?:latex|mathtex|mathml|math-tex)\b|"
+    r"mathjax|katex|<math\b|math/tex|mwe-math|mjx-|class=[\"'][^\"']*\b(?:latex|mathtex|mathml|math-tex|math)\b|"
     r"latex\.php|codecogs\.com|mathtex\.cgi|mimetex\.cgi|text-latex|application/x-tex"
 )
 """What pages show formulas with."""
