@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import wave
 
@@ -174,12 +173,9 @@ SENTENCES = (
 )
 
 
+@pytest.mark.debian("flite")
 def test_speech_is_heard_and_the_screen_is_read(tmp_path):
     """A lesson spoken by flite, heard by pocketsphinx and read by rapidocr; its words are known."""
-    if shutil.which("flite") is None:
-        pytest.skip("needs the program flite (Debian: flite)")
-    pytest.importorskip("pocketsphinx")
-    pytest.importorskip("rapidocr")
     sounds = []
     for number, sentence in enumerate(SENTENCES):
         name = tmp_path / f"{number}.wav"
