@@ -459,3 +459,4 @@ _built_in(
 _built_in(
     "inference", "inference.gsearch", gsearch="GSearch visual tokens leave layer by layer, by a schedule"
 )
+_built_in("inference", "inference.rap", rap="RAP what a memory knows of picture and names enters the prompt")

@@ -98,6 +98,15 @@ COMMANDS: dict[str, Command] = {
             "diff": Command("how far two checkpoints lie apart; write their difference", "weights_diff"),
         },
     ),
+    "memory": Command(
+        "what a model should know of you: things with names and pictures, looked up when it answers",
+        children={
+            "add": Command("remember something, with a picture and a line", "memory_add"),
+            "list": Command("what is remembered", "memory_list"),
+            "forget": Command("remove something, and every byte of it", "memory_forget"),
+            "ask": Command("what comes to mind at a picture or question, and a model's answer", "memory_ask"),
+        },
+    ),
     "recipe": Command(
         "list, show and check recipes",
         children={

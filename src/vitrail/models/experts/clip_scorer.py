@@ -7,6 +7,7 @@ CLIPScore uses them (Hessel et al., "CLIPScore: A Reference-free Evaluation Metr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -83,7 +84,10 @@ class ClipScorer:
         """A hash of everything that a score depends on: weights, tokenizer, image processor, length of texts."""
         tokenizer, images = self.processor.tokenizer, self.processor.image_processor
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        words = backend.to_str() if backend is not None else str(sorted(tokenizer.get_vocab().items()))
+        if backend is not None:  # its padding and truncation are those of the last call
+            words = str(sorted({**json.loads(backend.to_str()), "padding": None, "truncation": None}.items()))
+        else:
+            words = str(sorted(tokenizer.get_vocab().items()))
         pixels = str(sorted(images.to_dict().items()))
         return key(
             "clip-scorer", weights_fingerprint(self.model), words, pixels, self.max_length, self.masked
