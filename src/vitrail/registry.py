@@ -460,3 +460,11 @@ _built_in(
     "inference", "inference.gsearch", gsearch="GSearch visual tokens leave layer by layer, by a schedule"
 )
 _built_in("inference", "inference.rap", rap="RAP what a memory knows of picture and names enters the prompt")
+_built_in(
+    "objective", "objectives.ragllava", ragllava="RagLLaVA tokens that owe much to the picture count more"
+)
+_built_in(
+    "inference",
+    "inference.ragllava",
+    ragllava="RagLLaVA pictures of a memory, reranked by a model, enter the prompt",
+)

@@ -20,6 +20,7 @@ from PIL import Image as PILImage
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vitrail.data.decoding import decode_rgb
+from vitrail.data.records import Image
 from vitrail.storage.atomic import write_bytes, write_json
 from vitrail.storage.cache import key
 from vitrail.storage.memories import Memory, MemoryStore
@@ -135,6 +136,13 @@ class Concept(BaseModel):
                 f"concept {self.name!r}: its picture cannot be decoded ({error}); give another"
             ) from None
 
+    def part(self) -> Image:
+        """The picture as content of a message. ValueError if there is none."""
+        picture = self.opened()
+        if picture is None:
+            raise ValueError(f"concept {self.name!r} has no picture; give it one")
+        return Image(bytes=self.image, width=picture.width, height=picture.height)
+
 
 class ConceptStore:
     """Concepts in a :class:`~vitrail.storage.memories.MemoryStore`, whose encoder stays the one that it began with.
@@ -204,7 +212,7 @@ class ConceptStore:
                 attributes = concept.model_dump(exclude={"image"}, exclude_defaults=True)
                 self.store.put(concept.name, attributes, concept.image, vectors)
 
-    def update(self, name: str, **changes: Any) -> Concept:
+    def update(self, name: str, /, **changes: Any) -> Concept:
         """Change fields of a concept. ValueError for an unknown name or field."""
         changed = Concept.model_validate({**self.get(name).model_dump(), **changes})
         if changed.name == name:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vitrail.inference.inputs import evaluating, model_inputs, takes_use_cache
 from vitrail.models.logits import logits_at
@@ -54,6 +56,22 @@ def judge(
 ) -> list[Judgement]:
     """Yes or no to chats that end with a question, in their order, whatever the batch size."""
     yes, no = yes_no_tokens(bundle)
+    if not chats:
+        return []
+    shares = next_token_log_shares(bundle, chats, [*yes, *no], root=root, batch_size=batch_size).exp()
+    sums = zip(shares[:, : len(yes)].sum(-1).tolist(), shares[:, len(yes) :].sum(-1).tolist(), strict=True)
+    return [Judgement(p > q, p, q) for p, q in sums]
+
+
+def next_token_log_shares(
+    bundle: Bundle,
+    chats: Sequence[Chat],
+    tokens: Sequence[int],
+    *,
+    root: Path | None = None,
+    batch_size: int = 16,
+) -> Float[Tensor, "chats tokens"]:
+    """The log-probability (nats) that an answer to each of ``chats`` (one at least) begins with each of ``tokens``."""
     encoded = [bundle.encoder.encode(chat, add_generation_prompt=True, root=root) for chat in chats]
     order = sorted(range(len(encoded)), key=lambda index: (-encoded[index].length, index))
     collator, found = bundle.collator("right"), {}
@@ -68,10 +86,8 @@ def judge(
         keep[torch.arange(len(group)), last] = True
         with evaluating(bundle.model):
             logits = logits_at(bundle.model, keep.to(next(bundle.model.parameters()).device), **inputs).logits
-        shares = logits.float().softmax(-1)
-        sums = zip(shares[:, yes].sum(-1).tolist(), shares[:, no].sum(-1).tolist(), strict=True)
-        found.update({i: Judgement(p > q, p, q) for i, (p, q) in zip(group, sums, strict=True)})
-    return [found[index] for index in range(len(encoded))]
+        found.update(zip(group, logits.float().log_softmax(-1)[:, list(tokens)].cpu(), strict=True))
+    return torch.stack([found[index] for index in range(len(encoded))])
 
 
 def judge_claims(
@@ -91,4 +107,14 @@ def read_yes_no(text: str) -> bool | None:
     return {"yes": True, "no": False}.get(first)
 
 
-__all__ = ["NO", "REQUEST", "YES", "Judgement", "judge", "judge_claims", "read_yes_no", "yes_no_tokens"]
+__all__ = [
+    "NO",
+    "REQUEST",
+    "YES",
+    "Judgement",
+    "judge",
+    "judge_claims",
+    "next_token_log_shares",
+    "read_yes_no",
+    "yes_no_tokens",
+]

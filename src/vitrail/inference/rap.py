@@ -11,8 +11,8 @@ query's picture, once, in the turn that holds it:
     ]question
 
 (from 0 where there is no query picture). Nothing found: the prompt as it is. The memory is read anew for every answer,
-so that an edit or a removal changes the next one. If a prompt is longer than the model's context, the least alike
-concepts are left out, named in the trace and warned of; no picture is ever cut.
+so that an edit or a removal changes the next one. A model without pictures reads the lines. If a prompt is longer than
+the model's context, the least alike concepts are left out, named in the trace and warned of; no picture is ever cut.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from PIL import Image as PILImage
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.records import Chat, Image, Message, Text
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 class RAP(InferenceMethod):
     """See the module."""
 
-    changes: ClassVar[str] = "what is remembered in the prompt"
+    changes: ClassVar[str] = "the pictures of the prompt"
 
     class Config(BaseModel):
         """``memory``: a file that ``vitrail memory add`` made. ``k``: concepts held (published: 1 for questions, 2 for
@@ -115,9 +114,9 @@ class RAP(InferenceMethod):
                 "be longer than the model's context",
                 stacklevel=2,
             )
-        return (
-            Rewritten(with_concepts(chat, [one.concept for one in kept]), trace) if found else Rewritten(chat)
-        )
+        if not found:
+            return Rewritten(chat)
+        return Rewritten(self._with(bundle, chat, kept), trace)
 
     def _proposer(self, chat: Chat) -> RegionProposer | None:
         from vitrail.models.experts import regions
@@ -142,10 +141,17 @@ class RAP(InferenceMethod):
 
         limit = context_length(bundle.model)
         for kept in range(len(found), 0, -1):
-            rewritten = with_concepts(chat, [one.concept for one in found[:kept]])
+            rewritten = self._with(bundle, chat, found[:kept])
             if limit is None or _tokens(bundle, rewritten, root) + self.config.room <= limit:
                 return list(found[:kept])
         return []
+
+    def _with(self, bundle: Bundle, chat: Chat, found: Sequence[Found]) -> Chat:
+        sees = bundle.encoder.planner is not None
+        concepts = [one.concept for one in found]
+        return with_concepts(
+            chat, concepts if sees else [one.model_copy(update={"image": None}) for one in concepts]
+        )
 
 
 def _tokens(bundle: Bundle, chat: Chat, root: Path | None) -> int:
@@ -175,16 +181,10 @@ def remembered(concepts: Sequence[Concept], first: int = 1) -> list[Text | Image
     for number, concept in enumerate(concepts, start=first):
         text += f"{number}."
         if concept.image is not None:
-            parts += [Text(text=text), _part(concept)]
+            parts += [Text(text=text), concept.part()]
             text = ""
         text += f"\n Name: {concept.tag}, Info: {concept.info}\n"
     return [*parts, Text(text=f"{text}]")]
-
-
-def _part(concept: Concept) -> Image:
-    opened: PILImage.Image | None = concept.opened()
-    assert opened is not None
-    return Image(bytes=concept.image, width=opened.width, height=opened.height)
 
 
 def _pictures(message: Message) -> list[int]:

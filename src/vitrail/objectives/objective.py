@@ -84,6 +84,8 @@ class Objective(nn.Module):
     """Whether sums over micro-batches are those of the large batch; False for contrasts within a batch."""
     needs_language_model: bool = True
     """Whether the language model runs; cost estimates ask."""
+    reads_pixels: bool = False
+    """Whether it changes pictures, so that stored features of a frozen tower cannot stand for them."""
     takes_packed: bool = False
     """Whether several records may share a row (``batch["layout"].segment``): true where a batch is a set of tokens that
     are learnt, false where a row means a record."""
@@ -169,6 +171,7 @@ class Sum(Objective):
             raise ValueError(f"two objectives of a sum name a term {twice[0]!r}; rename one")
         self.decomposes = all(part.decomposes for _, part in parts)
         self.needs_language_model = any(part.needs_language_model for _, part in parts)
+        self.reads_pixels = any(part.reads_pixels for _, part in parts)
         self.takes_packed = all(part.takes_packed for _, part in parts)
 
     def count(self, batch: Batch) -> int:

@@ -143,10 +143,14 @@ def check_parts(recipe: Recipe, bundle: Bundle) -> None:
 
 
 def tower_stays(recipe: Recipe) -> bool:
-    """Whether no stage changes the tower, so that its features can be computed once.
+    """Whether no stage changes the tower, or pictures in front of it, so that its features can be computed once.
 
     A dual encoder's ``vision.projection`` stands behind its tower.
     """
+    if any(
+        getattr(one.component(), "reads_pixels", False) for stage in recipe.stages for one in stage.objectives
+    ):
+        return False
     return not any(
         part != "vision.projection" and re.split(r"[.\[]", part)[0] in ("tower", "vision", "all")
         for stage in recipe.stages

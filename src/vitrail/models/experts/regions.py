@@ -47,9 +47,9 @@ class Grid:
 
 
 class Given:
-    """Boxes that somebody knows."""
+    """Boxes that somebody knows: each x1, y1, x2, y2 in pixels."""
 
-    def __init__(self, boxes: Sequence[Sequence[float]]) -> None:
+    def __init__(self, boxes: Sequence[Any]) -> None:
         self.boxes = [tuple(box) for box in boxes]
 
     def propose(self, picture: PILImage.Image, categories: Sequence[str]) -> list[Box]:
@@ -106,7 +106,7 @@ class Detector:
         return _inside(found["boxes"][order].tolist(), picture.size)
 
 
-def _inside(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[Box]:
+def _inside(boxes: Sequence[Any], size: tuple[int, int]) -> list[Box]:
     """Whole pixels inside the picture; boxes that are outside of it are left out."""
     wide, high = size
     found = []
