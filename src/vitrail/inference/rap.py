@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vitrail.data.records import Chat, Image, Message, Text
+from vitrail.data.personal import remembered
+from vitrail.data.records import Chat, Image, Message
 from vitrail.inference.concepts import Concept, ConceptStore
 from vitrail.inference.methods import InferenceMethod, Rewritten
 from vitrail.inference.recall import Found, retrieve
@@ -167,24 +168,12 @@ def with_concepts(chat: Chat, concepts: Sequence[Concept]) -> Chat:
     message = chat.messages[turn]
     seen = _pictures(message)
     place = seen[-1] + 1 if seen else 0
-    parts = remembered(concepts, first=1 if seen else 0)
+    told = [(one.name, one.info, None if one.image is None else one.part()) for one in concepts]
+    parts = remembered(told, first=1 if seen else 0)
     content = (*message.content[:place], *parts, *message.content[place:])
     messages = list(chat.messages)
     messages[turn] = message.model_copy(update={"content": content})
     return chat.model_copy(update={"messages": tuple(messages)})
-
-
-def remembered(concepts: Sequence[Concept], first: int = 1) -> list[Text | Image]:
-    """The lines of concepts with their pictures, as RAP writes them, numbered from ``first``."""
-    parts: list[Text | Image] = []
-    text = "\n["
-    for number, concept in enumerate(concepts, start=first):
-        text += f"{number}."
-        if concept.image is not None:
-            parts += [Text(text=text), concept.part()]
-            text = ""
-        text += f"\n Name: {concept.tag}, Info: {concept.info}\n"
-    return [*parts, Text(text=f"{text}]")]
 
 
 def _pictures(message: Message) -> list[int]:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.readers.examples import alpaca, captions, llava, openai, sharegpt, swift, trl, vqa
+from data.readers.examples import alpaca, captions, llava, openai, rap, sharegpt, swift, trl, vqa
 from vitrail import registry
 from vitrail.data.readers.formats import recognise
 from vitrail.data.readers.problems import FieldError
 from vitrail.data.readers.rows import RowRules, to_record
 
-FORMATS = (alpaca, captions, llava, openai, sharegpt, swift, trl, vqa)
+FORMATS = (alpaca, captions, llava, openai, rap, sharegpt, swift, trl, vqa)
 CASES = {name: case for form in FORMATS for name, case in form.CASES.items()}
 BAD = [case for form in FORMATS for case in form.BAD]
 

@@ -56,6 +56,7 @@ _LISTED = {
         "ms-swift: messages with <image> in the text, objects; query and response",
     ),
     "llava": ("llava:LlavaConversations", "LLaVA: conversations of human and gpt, image"),
+    "rap": ("rap:RapConversations", "RAP: LLaVA's conversations, with concepts in extra"),
     "sharegpt": ("sharegpt:ShareGpt", "LLaMA-Factory: conversations with images, system, tools, chosen"),
     "alpaca": ("alpaca:Alpaca", "instruction, input and output"),
     "openai": ("openai:OpenAiMessages", "OpenAI: image_url parts, tool calls; preferred outputs"),

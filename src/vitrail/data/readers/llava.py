@@ -12,6 +12,7 @@ from vitrail.data.readers.beside import Beside, markers
 from vitrail.data.readers.columns import rest
 from vitrail.data.readers.content import Row
 from vitrail.data.readers.problems import FieldError
+from vitrail.data.readers.rap import is_rap
 from vitrail.data.readers.subject import subject
 from vitrail.data.records import Chat, Media
 
@@ -20,7 +21,7 @@ _SHAREGPT = ("images", "videos", "audios", "audio", "system", "tools", "chosen",
 
 def is_llava(row: Row) -> bool:
     """Whether ``conversations`` are LLaVA's, and not LLaMA-Factory's, which have more columns and speakers."""
-    if any(row.get(name) is not None for name in _SHAREGPT):
+    if is_rap(row) or any(row.get(name) is not None for name in _SHAREGPT):
         return False
     turns = row.get("conversations")
     turns = turns if isinstance(turns, list) else []

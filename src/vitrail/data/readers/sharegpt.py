@@ -17,6 +17,7 @@ from vitrail.data.readers.columns import rest, text_of
 from vitrail.data.readers.content import Row, without_nulls
 from vitrail.data.readers.llava import is_llava
 from vitrail.data.readers.problems import FieldError
+from vitrail.data.readers.rap import is_rap
 from vitrail.data.readers.subject import subject
 from vitrail.data.readers.trl import unwanted
 from vitrail.data.records import Chat, Media, Message, Text, ToolCall
@@ -33,7 +34,7 @@ class ShareGpt:
     def recognises(self, row: Row) -> bool:  # noqa: D102
         if subject(row) == "messages":
             return dialect(row) == "sharegpt"
-        return subject(row) == "conversations" and not is_llava(row)
+        return subject(row) == "conversations" and not is_llava(row) and not is_rap(row)
 
     def payload(self, row: Row) -> Row:  # noqa: D102
         row = without_nulls(row)
