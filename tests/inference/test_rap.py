@@ -127,7 +127,7 @@ def test_an_edit_changes_the_next_prompt_and_a_removal_the_one_after(store, bund
         assert rewritten(bundle, method, chat).meta[TRACE]["rap"]["memories"][0]["name"] == "Zoe"
         store.remove("Mia", "Tom", "Zoe")
         assert list(rewritten(bundle, method, chat).input_ids) == list(
-            bundle.encoder.encode(chat, add_generation_prompt=True).ids
+            bundle.encoder.encode(chat, add_generation_prompt=True).input_ids
         )
 
 

@@ -74,6 +74,14 @@ def test_an_open_reader_sees_every_write_and_what_it_holds_stays_in_step(store, 
             reader.put("x")
 
 
+def test_an_entry_written_again_without_a_vector_is_found_no_more(store):
+    store.put("a", vectors={"pictures": vector(0)})
+    store.put("b", vectors={"pictures": vector(1)})
+    assert len(store.nearest("pictures", vector(0), 5)[0]) == 2
+    store.put("a", {"n": 1})
+    assert [match.key for match in store.nearest("pictures", vector(0), 5)[0]] == ["b"]
+
+
 def test_a_batch_is_there_whole_or_not_at_all(store):
     store.put("a", {"n": 1}, b"picture", {"pictures": vector(1)})
     before = store.version

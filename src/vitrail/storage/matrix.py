@@ -32,15 +32,17 @@ class Matrix:
         """Read what was written since the last time; what was removed leaves."""
         if version == self._version:
             return
+        since = (self._version,)
+        # Entries first, by their index: neither query walks through the vectors.
         changed = db.execute(
-            "SELECT v.number, v.vector FROM vectors v JOIN entries e ON e.number = v.number "
-            "WHERE v.space = ? AND e.version > ? ORDER BY v.number",
-            (self._space, self._version),
+            "SELECT v.number, v.vector FROM entries e CROSS JOIN vectors v ON v.number = e.number AND v.space = ? "
+            "WHERE e.version > ?",
+            (self._space, *since),
         ).fetchall()
-        held = db.execute("SELECT number FROM vectors WHERE space = ?", (self._space,)).fetchall()
-        live = np.array(held, dtype=np.int64).reshape(-1)
+        written = _column(db.execute("SELECT number FROM entries WHERE version > ?", since))
+        live = _column(db.execute("SELECT number FROM entries"))
         new = np.array([number for number, _ in changed], dtype=np.int64)
-        keep = np.isin(self._numbers, live) & ~np.isin(self._numbers, new)
+        keep = np.isin(self._numbers, live) & ~np.isin(self._numbers, written)
         read = np.frombuffer(b"".join(vector for _, vector in changed), dtype="<f4").astype(np.float32)
         rows = read.reshape(len(new), -1) if len(new) else self._rows[:0]
         if keep.any():
@@ -70,3 +72,7 @@ class Matrix:
         distances = np.sqrt(np.square(apart).sum(axis=1))
         order = np.lexsort((self._numbers[near], distances))[:k]
         return [(int(self._numbers[near[place]]), float(distances[place])) for place in order]
+
+
+def _column(rows: sqlite3.Cursor) -> np.ndarray:
+    return np.array([row[0] for row in rows], dtype=np.int64)

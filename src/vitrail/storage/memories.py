@@ -39,7 +39,7 @@ CREATE INDEX entries_by_version ON entries (version);
 CREATE TABLE spaces (space TEXT PRIMARY KEY, dim INTEGER NOT NULL, encoder TEXT NOT NULL);
 CREATE TABLE vectors (
     number INTEGER NOT NULL REFERENCES entries ON DELETE CASCADE, space TEXT NOT NULL REFERENCES spaces,
-    vector BLOB NOT NULL, PRIMARY KEY (space, number)) WITHOUT ROWID;
+    vector BLOB NOT NULL, PRIMARY KEY (number, space)) WITHOUT ROWID;
 INSERT INTO settings VALUES ('version', '0');
 """
 

@@ -27,6 +27,7 @@ def owl():
         image_processor=Owlv2ImageProcessorPil(size={"height": 32, "width": 32}),
         tokenizer=family_files.tokenizer("qwen2_vl"),
     )
+    processor.tokenizer.model_max_length = 16
     return T.Owlv2ForObjectDetection(config), processor
 
 
