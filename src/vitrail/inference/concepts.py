@@ -159,7 +159,7 @@ class ConceptStore:
                 f"{store.path} has no encoder yet; name one: minilm, or the folder of a CLIP-like model"
             )
         if known is None and store.writing and isinstance(encoder, str):
-            store.set(ENCODER, encoder)
+            store.keep_setting(ENCODER, encoder)
 
     @classmethod
     def open(cls, path: Path | str, *, writing: bool = False, encoder: Any = None) -> ConceptStore:
@@ -180,7 +180,7 @@ class ConceptStore:
     @cached_property
     def encoder(self) -> Any:
         """The encoder, loaded when it is first needed. ValueError if the store was filled by another."""
-        found = encoder_of(self._given) if isinstance(self._given, str) else self._given
+        found: Any = encoder_of(self._given) if isinstance(self._given, str) else self._given
         for space in (PICTURES, WORDS):
             known = self.store.space(space)
             if known is not None and known[1] != found.fingerprint:
@@ -285,7 +285,7 @@ def read_concepts(path: Path | str, root: Path | str | None = None) -> list[Conc
         if known and known.get(image) != tag:
             raise ValueError(f"{path}: path_to_concept says {known.get(image)!r} of {image!r}, not {tag!r}")
         place = next((one / image for one in roots if (one / image).is_file()), roots[0] / image)
-        fields = {field: str(entry.get(field) or "") for field in ("info", "category")}
+        fields: dict[str, Any] = {field: str(entry.get(field) or "") for field in ("info", "category")}
         concept = Concept.pictured(name, place, **fields)
         found.append(concept.model_copy(update={"source": image}))
     return found

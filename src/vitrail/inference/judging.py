@@ -74,7 +74,8 @@ def next_token_log_shares(
     """The log-probability (nats) that an answer to each of ``chats`` (one at least) begins with each of ``tokens``."""
     encoded = [bundle.encoder.encode(chat, add_generation_prompt=True, root=root) for chat in chats]
     order = sorted(range(len(encoded)), key=lambda index: (-encoded[index].length, index))
-    collator, found = bundle.collator("right"), {}
+    collator = bundle.collator("right")
+    found: dict[int, Tensor] = {}
     for start in range(0, len(order), batch_size):
         group = order[start : start + batch_size]
         batch = collator([encoded[index] for index in group])

@@ -126,7 +126,7 @@ class MemoryStore:
         row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def set(self, name: str, value: str) -> None:
+    def keep_setting(self, name: str, value: str) -> None:
         """Keep a word with the store. ValueError for ``version``, which counts by itself."""
         if name == "version":
             raise ValueError("setting 'version' is the store's own count of writes; choose another name")
