@@ -54,7 +54,7 @@ def test_a_detector_looks_for_the_categories_it_is_told():
     assert detector.propose(PICTURE, []) == []
     assert Detector(model, processor, threshold=1.0).propose(PICTURE, ["cat"]) == []
     with pytest.raises(ValueError, match="threshold is 2"):
-        Detector(model, processor, threshold=2)
+        Detector(model, processor, threshold=2.0)
 
 
 def test_what_detects_nothing_is_refused(saved_family):
