@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000, 10_000, 100_000])
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--queries", type=int, default=50)
-    parser.add_argument("--noise", type=float, default=2.0)
+    parser.add_argument("--noise", type=float, default=5.0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = {
