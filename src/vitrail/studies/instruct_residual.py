@@ -111,7 +111,7 @@ def moved(run: Any, bundle: Any) -> dict[str, float]:
         residual = ModelDelta.between(*(model_of(one) for one in pair))
         change = change - residual * sum(delta.scale for delta in model.deltas)
         found["cosine"] = residual.cosine(change)
-    size = sum(float(value.double().square().sum()) for value in start.parameters()) ** 0.5
+    size = sum(float(value.detach().double().square().sum()) for value in start.parameters()) ** 0.5
     norm = sum(norm**2 for norm in change.norms().values()) ** 0.5
     return {**found, "moved": norm / size}
 
