@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.records import Chat
-from vitrail.inference.concepts import PICTURES, WORDS, ConceptStore
-from vitrail.inference.methods import InferenceMethod, Rewritten
+from vitrail.inference.concepts import PICTURES, WORDS
+from vitrail.inference.methods import Rewritten
 from vitrail.inference.recall import Found, by_words
+from vitrail.inference.remembering import Remembering
 from vitrail.inference.reranking import YesNoReranker, kept
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
 
 
-class RagLLaVA(InferenceMethod):
+class RagLLaVA(Remembering):
     """See the module."""
 
     changes: ClassVar[str] = "the pictures of the prompt"
@@ -53,15 +54,6 @@ class RagLLaVA(InferenceMethod):
             if not self.rerank and (self.eta or self.reranker):
                 raise ValueError("eta and reranker have no effect with rerank: false; remove them")
             return self
-
-    def __init__(self, config: Config, store: ConceptStore | None = None) -> None:
-        self.config = config
-        self._given = store
-
-    @cached_property
-    def store(self) -> ConceptStore:
-        """The memory, open for reading. FileNotFoundError if it is not there."""
-        return self._given if self._given is not None else ConceptStore.open(self.config.memory)
 
     @cached_property
     def _other(self) -> Any:

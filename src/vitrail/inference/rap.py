@@ -27,16 +27,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.personal import remembered
 from vitrail.data.records import Chat, Image, Message
-from vitrail.inference.concepts import Concept, ConceptStore
-from vitrail.inference.methods import InferenceMethod, Rewritten
+from vitrail.inference.concepts import Concept
+from vitrail.inference.methods import Rewritten
 from vitrail.inference.recall import Found, retrieve
+from vitrail.inference.remembering import Remembering
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.models.experts.regions import RegionProposer
 
 
-class RAP(InferenceMethod):
+class RAP(Remembering):
     """See the module."""
 
     changes: ClassVar[str] = "the pictures of the prompt"
@@ -71,15 +72,6 @@ class RAP(InferenceMethod):
             if self.threshold is not None and self.detector is None:
                 raise ValueError("threshold has no effect without a detector; remove it")
             return self
-
-    def __init__(self, config: Config, store: ConceptStore | None = None) -> None:
-        self.config = config
-        self._given = store
-
-    @cached_property
-    def store(self) -> ConceptStore:
-        """The memory, open for reading. FileNotFoundError if it is not there."""
-        return self._given if self._given is not None else ConceptStore.open(self.config.memory)
 
     @cached_property
     def _detector(self) -> Any:
