@@ -9,7 +9,7 @@ import tokenizers as K
 import transformers as T
 
 import family_files
-from vitrail.models.tokenising import PieceTokenizer
+from vitrail.models.tokenising import PieceTokenizer, written_whole
 
 CONTROL = ("<pad>", "</s>", "<s>", "<unk>")
 TEXTS = ["a red cat", " two  dogs", "\nnew line\n\n", "né 猫 🐱", "1 234.5", "...", " ", "\n", "x<", "\t tab"]
@@ -153,3 +153,13 @@ def test_a_template_is_cut_at_its_special_tokens(kinds):
 def test_a_tokenizer_without_offsets_is_refused():
     with pytest.raises(ValueError, match=r"not a fast tokenizer; save it with a tokenizer\.json"):
         PieceTokenizer(object())
+
+
+def test_a_tokenizer_is_written_whole_whatever_it_was_asked_last():
+    tokenizer = family_files.tokenizer("qwen2_vl")
+    before = written_whole(tokenizer)
+    assert before == tokenizer.backend_tokenizer.to_str()
+    tokenizer(["a cat", "a dog and a cat"], padding=True, truncation=True, max_length=3)
+    assert tokenizer.backend_tokenizer.to_str() != before and written_whole(tokenizer) == before
+    tokenizer.add_tokens(["<new>"])
+    assert written_whole(tokenizer) != before

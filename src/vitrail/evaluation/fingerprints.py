@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from vitrail.models.tokenising import written_whole
 from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
@@ -32,11 +33,7 @@ def processor(bundle: Bundle) -> str:
     settings = (
         image_processor.to_dict() if hasattr(image_processor, "to_dict") else repr(type(image_processor))
     )
-    tokenizer = bundle.tokenizer
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    vocabulary = (
-        backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    )
+    vocabulary = written_whole(bundle.tokenizer)
     vision = f"{type(bundle.vision).__name__} {getattr(bundle.vision, 'fingerprint', '')}"
     return key("processor", vocabulary, json.dumps(settings, sort_keys=True, default=str), vision)
 

@@ -87,7 +87,7 @@ class TokenColumns:
         learnt = speaker == Speaker.ASSISTANT and weight > 0
         count = len(ids)
         nowhere = [-1] * count
-        values = (
+        values: tuple[Sequence[Any], ...] = (
             ids,
             ids if learnt else [-100] * count,
             [weight if learnt else 0.0] * count,

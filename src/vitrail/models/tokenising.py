@@ -7,6 +7,7 @@ from the middle is tokenised behind a guard, whose tokens are dropped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
@@ -116,3 +117,18 @@ class PieceTokenizer:
             self.tokenizer(special + probe, add_special_tokens=False)["input_ids"][1:] for probe in _PROBES
         ]
         return behind != [self._plain(probe).ids for probe in _PROBES]
+
+
+def written_whole(tokenizer: Any) -> str:
+    """All that decides a tokenizer's tokens as one text, for hashes.
+
+    The padding and truncation that a fast tokenizer holds are those of its last call, so they are left out.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    if backend.padding is not None or backend.truncation is not None:
+        backend = type(backend).from_str(backend.to_str())
+        backend.no_padding()
+        backend.no_truncation()
+    return str(backend.to_str())

@@ -146,12 +146,12 @@ def _encoded(columns: dict[str, np.ndarray], record: Any, images: int, root: Pat
 def processor_fingerprint(bundle: Any) -> str:
     """A hash of what makes tokens of a record: tokenizer, chat template, and what pictures of some sizes become."""
     from vitrail.models.frozen import plain_settings
+    from vitrail.models.tokenising import written_whole
     from vitrail.storage.cache import key
 
     encoder = bundle.encoder
     tokenizer = encoder.tokenizer
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    words = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    words = written_whole(tokenizer)
     special = [tokenizer.bos_token_id, tokenizer.eos_token_id, encoder.image_token_id, encoder.end_of_turn]
     pictures = plain_settings(getattr(bundle.processor, "image_processor", None))
     plans = [_plan(encoder.planner, size) for size in _SIZES] if encoder.planner is not None else []

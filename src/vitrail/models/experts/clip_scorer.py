@@ -7,7 +7,6 @@ CLIPScore uses them (Hessel et al., "CLIPScore: A Reference-free Evaluation Metr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,6 +22,7 @@ from torch import Tensor
 from vitrail.models.families.table import family_of
 from vitrail.models.frozen import weights_fingerprint
 from vitrail.models.pairs import takes_mask, text_limit
+from vitrail.models.tokenising import written_whole
 from vitrail.models.towers.tower import ComponentConfig
 from vitrail.storage.cache import key
 
@@ -83,11 +83,7 @@ class ClipScorer:
     def fingerprint(self) -> str:
         """A hash of everything that a score depends on: weights, tokenizer, image processor, length of texts."""
         tokenizer, images = self.processor.tokenizer, self.processor.image_processor
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is not None:  # its padding and truncation are those of the last call
-            words = str(sorted({**json.loads(backend.to_str()), "padding": None, "truncation": None}.items()))
-        else:
-            words = str(sorted(tokenizer.get_vocab().items()))
+        words = written_whole(tokenizer)
         pixels = str(sorted(images.to_dict().items()))
         return key(
             "clip-scorer", weights_fingerprint(self.model), words, pixels, self.max_length, self.masked
