@@ -187,5 +187,5 @@ def test_schema_knows_components(tmp_path):
     for reference in set(__import__("re").findall(r'"#/\$defs/([^"]+)"', text)):
         assert reference in definitions
     connectors = definitions["Connector"]["anyOf"]
-    assert {"type": "string", "enum": ["mlp", "ovis"]} in connectors
+    assert {"type": "string", "enum": ["mlp", "ovis", "resampler"]} in connectors
     assert any("pool" in one.get("properties", {}) for one in connectors)

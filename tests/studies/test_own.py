@@ -4,6 +4,7 @@ import pytest
 
 from conftest import chat
 from vitrail.data.readers import write_jsonl
+from vitrail.papers import read
 from vitrail.papers.catalogue import read
 from vitrail.recipes import assembly
 from vitrail.recipes.loading import load, plain
@@ -91,7 +92,6 @@ def test_one_method_is_held_against_its_matched_control(file, saved_family):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("+webmath", "in the catalogue but not built yet"),
         ("+mir", "mir changes no recipe"),
         ("+oviss", "no paper is called 'oviss'; did you mean 'ovis'"),
     ],
@@ -99,6 +99,12 @@ def test_one_method_is_held_against_its_matched_control(file, saved_family):
 def test_what_is_no_arm(word, message):
     with pytest.raises(ValueError, match=message):
         method_arm(plain(load("nano")), word)
+
+
+def test_what_is_not_built_is_no_arm():
+    planned = next(one.id for one in read() if one.state == "planned")
+    with pytest.raises(ValueError, match="in the catalogue but not built yet"):
+        method_arm(plain(load("nano")), f"+{planned}")
 
 
 def test_other_recipes_are_arms():
