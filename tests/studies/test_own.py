@@ -4,7 +4,6 @@ import pytest
 
 from conftest import chat
 from vitrail.data.readers import write_jsonl
-from vitrail.papers import read
 from vitrail.papers.catalogue import read
 from vitrail.recipes import assembly
 from vitrail.recipes.loading import load, plain
@@ -102,7 +101,7 @@ def test_what_is_no_arm(word, message):
 
 
 def test_what_is_not_built_is_no_arm():
-    planned = next(one.id for one in read() if one.state == "planned")
+    planned = next(one.id for one in read().values() if one.state == "planned")
     with pytest.raises(ValueError, match="in the catalogue but not built yet"):
         method_arm(plain(load("nano")), f"+{planned}")
 

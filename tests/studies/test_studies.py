@@ -57,7 +57,7 @@ def contrast_of(design):
 def test_a_study_that_is_not_there():
     with pytest.raises(ValueError, match="there is no study of 'ovsi'; did you mean 'ovis'"):
         study("ovsi")
-    without = next(one.id for one in read() if one.id not in studies())
+    without = next(one.id for one in read().values() if one.id not in studies())
     with pytest.raises(ValueError, match=f"{without} has no study yet"):
         study(without)
     with pytest.raises(ValueError, match="has no testbed 'large'; it has nano"):
