@@ -136,5 +136,5 @@ STUDY = Taught(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 15},
 )
