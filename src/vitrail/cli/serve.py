@@ -146,6 +146,7 @@ def listen(host: str, port: int) -> Any:
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # from here on clients wait instead of being refused
         return listening
     except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
