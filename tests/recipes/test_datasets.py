@@ -216,3 +216,15 @@ def test_a_long_text_is_refused_or_dropped_where_that_is_said(nano):
     assert dropped.counts["too_long"] == 1 and len(dropped) == 1
     with pytest.raises(ValueError, match="the text is empty"):
         EncodedRecords(source(text("  ")), nano.encoder)
+
+
+def test_a_row_shows_its_pictures_as_the_whole_page_does(saved_family):
+    """LLaVA-OneVision cuts a picture that stands alone into tiles, and none that stands beside others."""
+    from vitrail.models.loading import load
+
+    encoder = load(saved_family("llava_onevision")).encoder
+    words = Text(text="a cat and a dog. " * 4)
+    page = Document(content=(words, picture(1, (70, 20)), words, picture(2, (70, 20)), words))
+    whole = EncodedRecords(source(page), encoder)[0]
+    with pytest.raises(ValueError, match="cannot be divided: this model shows a picture alone otherwise"):
+        EncodedRecords(source(page), encoder, context=whole.length * 2 // 3)

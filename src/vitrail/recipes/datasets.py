@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from vitrail.data.codecs import thousandths
+from vitrail.data.image_plans.plan import plans_of
 from vitrail.data.records import Chat, Document, Message
 from vitrail.models.documents import windows
 from vitrail.models.encoding import ChatEncoder, Encoded
@@ -115,7 +116,23 @@ class EncodedRecords:
             raise _TooLong(
                 f"it has {whole.length} tokens, more than {self._row}; leave too_long out, and it is divided"
             )
-        return windows(whole, self._row)
+        rows = windows(whole, self._row)
+        if hasattr(self.encoder.planner, "several"):
+            for row in rows:
+                self._require_plans(row)
+        return rows
+
+    def _require_plans(self, row: Encoded) -> None:
+        """ValueError where a model shows the pictures of a row otherwise than those of the whole document."""
+        sizes = [(one.width, one.height) if one.width and one.height else one.open(row.root).size
+                 for one in row.images]  # fmt: skip
+        assert self.encoder.planner is not None
+        plans = plans_of(self.encoder.planner, sizes) if sizes else []
+        if any(int((row.item == item).sum()) != plan.num_tokens for item, plan in enumerate(plans)):
+            raise ValueError(
+                "it is longer than a row and cannot be divided: this model shows a picture alone otherwise than beside "
+                "others; give longer rows or shorter documents"
+            )
 
     def _encode_chat(self, record: Any) -> tuple[Encoded, int]:
         chat = _answered(self._in_words(record))
