@@ -6,7 +6,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from vitrail.models.tokenising import written_whole
 from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ def weights(model: nn.Module) -> str:
 def processor(bundle: Bundle) -> str:
     """Hash of tokenizer, image processor and how pictures become inputs."""
     image_processor: Any = getattr(bundle.processor, "image_processor", None)
+    # Here, since the rooms below import torch, which reading a task and scoring its answers need not wait for.
+    from vitrail.models.tokenising import written_whole
+
     settings = (
         image_processor.to_dict() if hasattr(image_processor, "to_dict") else repr(type(image_processor))
     )
