@@ -23,7 +23,7 @@ from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
 
 GENERAL_STEPS, STEPS = 40, 100
-ROWS = {"packing": 256, "batch_size": 4}
+ROWS = {"packing": 320, "batch_size": 4}
 SHARE = 0.25
 WEB, SUMS = 0.82, 0.18
 EVERY = 0.05
