@@ -1,6 +1,6 @@
 """Does one warm-up with a rate that stays beat a cosine for each dataset? (Infinite learning rate, arXiv 2503.02844)
 
-``vitrail study infinite_lr --testbed nano``: about 40 seconds a cell on one core, some 60 to 80 cells (an estimate).
+``vitrail study infinite_lr --testbed nano``: about 50 seconds a cell on one core, some 60 cells.
 Expected: above zero. A Llama of width 128 and four layers starts from random weights and reads three kinds of texts
 one after the other, 50 steps each: scenes of 32 drawings, of 16 others, and of 298 others that are worded otherwise.
 Both arms have the same texts, steps and trials of learning rates, and go on with the optimizer's moments; the method
@@ -114,5 +114,5 @@ STUDY = Study(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 30},
 )
