@@ -22,7 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--category", default="", metavar="WORD", help="what kind of thing it is: dog, mug …")
     parser.add_argument("--replace", action="store_true", help="what is remembered under this name goes")
     parser.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="every concept of a JSON file of RAP's"
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="every concept of a JSON file of RAP's, or every picture of a folder, under its file's name",
     )
     parser.add_argument(
         "--encoder",
@@ -44,7 +48,7 @@ def box(text: str) -> tuple[int, int, int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Read, embed, write, and say what is remembered now."""
-    from vitrail.inference.concepts import ENCODER, Concept, ConceptStore, read_concepts
+    from vitrail.inference.concepts import ENCODER, Concept, ConceptStore, folder_concepts, read_concepts
     from vitrail.storage.memories import MemoryStore
 
     if (args.name is None) == (args.file is None):
@@ -57,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"--{wrong} is about one concept, and --from brings a file of them; leave one out"
             )
-        concepts = read_concepts(args.file)
+        concepts = folder_concepts(args.file) if args.file.is_dir() else read_concepts(args.file)
     elif args.image is not None:
         concepts = [
             Concept.pictured(args.name, args.image, box=args.box, info=args.info, category=args.category)

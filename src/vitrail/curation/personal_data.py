@@ -20,12 +20,11 @@ from typing import Literal
 
 from PIL import Image as PILImage
 
-from vitrail.data.personal import remembered
+from vitrail.data.personal import SYLLABLES, remembered
 from vitrail.data.records import Chat, Image, Message, Text
 
 Task = Literal["recognition", "grounding", "description"]
 TASKS: tuple[Task, ...] = ("recognition", "grounding", "description")
-_SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Thing:
 
 def invented_name(rng: random.Random) -> str:
     """Three syllables."""
-    return "".join(rng.choice(_SYLLABLES) for _ in range(3)).capitalize()
+    return "".join(rng.choice(SYLLABLES) for _ in range(3)).capitalize()
 
 
 def personal_chats(

@@ -1,13 +1,25 @@
-"""How concepts of a user stand in a prompt, for training as for answers (RAP, arXiv 2410.13360)."""
+"""How concepts of a user stand in a prompt, for training as for answers (RAP, arXiv 2410.13360), and invented names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vitrail.data.records import Image, Text
 
+SYLLABLES = tuple(first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou")
+"""What invented names are made of: three of them mean nothing."""
 Remembered = tuple[str, str, Image | None]
 """Name (without angle brackets), line about it, and picture."""
+
+
+class Entry(NamedTuple):
+    """What a memory holds of a thing: its name, the line about it, its picture, and what kind of thing it is."""
+
+    name: str
+    info: str
+    picture: Image | None
+    category: str = ""
 
 
 def remembered(concepts: Sequence[Remembered], first: int = 1) -> list[Text | Image]:

@@ -16,7 +16,7 @@ from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
 from vitrail.evaluation.transforms import transform as named_transform
 from vitrail.evaluation.transforms import transform_of
-from vitrail.inference.methods import TRACE, using
+from vitrail.inference.methods import TRACE, build, using
 from vitrail.storage.cache import key
 from vitrail.storage.log import JsonlLog
 
@@ -74,7 +74,10 @@ def run_task(
     path = Path(folder) / task.name / f"{condition}.jsonl"
     if isinstance(bundle, RemoteModel):
         bundle.require(task.inferencer["name"], methods)
-    with using(bundle, methods) as answering:  # type: ignore[arg-type]
+    built = [(name, build(name, settings)) for name, settings in methods]
+    for _, method in built:
+        method.prepare(bundle, source)  # type: ignore[arg-type]
+    with using(bundle, built) as answering:  # type: ignore[arg-type]
         run = _Run(task, answering, source, chosen, batch_size)
         header = run.header(condition, model_fingerprint)
         if methods:

@@ -31,7 +31,7 @@ ENCODER = "encoder"
 
 
 class Encoder(Protocol):
-    """Gives unit vectors of texts, and of pictures where :attr:`sees`."""
+    """Gives unit vectors of texts (unless its ``reads`` is False), and of pictures where :attr:`sees`."""
 
     sees: bool
 
@@ -249,8 +249,10 @@ class ConceptStore:
 
     def _vectors(self, concept: Concept) -> dict[str, np.ndarray]:
         picture = concept.opened()
-        words = f"{concept.name}: {concept.info}" if concept.info else concept.name
-        found = {WORDS: self.encoder.embed_texts([words])[0]}
+        found = {}
+        if getattr(self.encoder, "reads", True):
+            words = f"{concept.name}: {concept.info}" if concept.info else concept.name
+            found[WORDS] = self.encoder.embed_texts([words])[0]
         if picture is not None and self.sees:
             found[PICTURES] = self.encoder.embed_images([picture])[0]
         return found
@@ -289,6 +291,21 @@ def read_concepts(path: Path | str, root: Path | str | None = None) -> list[Conc
         concept = Concept.pictured(name, place, **fields)
         found.append(concept.model_copy(update={"source": image}))
     return found
+
+
+def folder_concepts(folder: Path | str) -> list[Concept]:
+    """The pictures of a folder as concepts: each file's name is its own, its sub-folder the category, and a text file
+    of the same name beside it the line about it. ValueError for no pictures, or two of one name.
+    """
+    from vitrail.data.sprites.folder import Folder
+
+    found = Folder(Path(folder))
+    return [
+        Concept.pictured(
+            name, found.path / thing.key, info=found.line(name) or f"<{name}> is one of {thing.kind}.", category=thing.kind
+        )
+        for name, thing in found.items()
+    ]
 
 
 def write_concepts(concepts: Iterable[Concept], folder: Path | str) -> Path:

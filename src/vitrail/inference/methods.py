@@ -40,6 +40,9 @@ class InferenceMethod:
 
     changes: ClassVar[str]
 
+    def prepare(self, bundle: Bundle, source: Any) -> None:
+        """Look at what an evaluation will ask, before its first question. Default: nothing is done."""
+
     def rewrite(self, bundle: Bundle, chat: Chat, root: Path | None) -> Rewritten:
         """The chat that is asked instead. ``bundle`` answers without any method."""
         return Rewritten(chat)

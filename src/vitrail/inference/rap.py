@@ -17,6 +17,7 @@ the model's context, the least alike concepts are left out, named in the trace a
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -27,10 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.personal import remembered
 from vitrail.data.records import Chat, Image, Message
-from vitrail.inference.concepts import Concept
+from vitrail.inference.concepts import Concept, ConceptStore, encoder_of
 from vitrail.inference.methods import Rewritten
+from vitrail.inference.own_tower import OwnTower
 from vitrail.inference.recall import Found, retrieve
-from vitrail.inference.remembering import Remembering
+from vitrail.inference.remembering import DATA, Remembering
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -43,7 +45,9 @@ class RAP(Remembering):
     changes: ClassVar[str] = "the pictures of the prompt"
 
     class Config(BaseModel):
-        """``memory``: a file that ``vitrail memory add`` made. ``k``: concepts held (published: 1 for questions, 2 for
+        """``memory``: a file that ``vitrail memory add`` made, or ``data``: all that an evaluation's named things have to
+        be remembered by (``encoder``: the CLIP-like model that finds their pictures; null: the answering model's own
+        tower). ``pictures``: false leaves the lines alone in the prompt. ``k``: concepts held (published: 1 for questions, 2 for
         captions). ``regions``: looked up in the ``whole`` picture, a ``grid`` of it, what a ``detector`` finds
         (``detector``: its folder or hub name; ``threshold``: its confidence), or boxes ``given`` by the data
         (``meta.boxes``, pixels). ``each``: nearest concepts of a region that are pooled. ``furthest``: no concept at a
@@ -53,6 +57,8 @@ class RAP(Remembering):
         model_config = ConfigDict(frozen=True, extra="forbid")
 
         memory: str
+        encoder: str | None = None
+        pictures: bool = True
         k: int = Field(default=1, ge=0)
         regions: Literal["whole", "grid", "detector", "given"] = "grid"
         detector: str | None = None
@@ -71,6 +77,10 @@ class RAP(Remembering):
                 )
             if self.threshold is not None and self.detector is None:
                 raise ValueError("threshold has no effect without a detector; remove it")
+            if self.encoder is not None and self.memory != DATA:
+                raise ValueError(
+                    f"encoder {self.encoder!r} has no effect: the memory {self.memory} has its own; remove it"
+                )
             return self
 
     @cached_property
@@ -78,6 +88,27 @@ class RAP(Remembering):
         from vitrail.models.experts.regions import Detector
 
         return Detector.from_pretrained(str(self.config.detector), threshold=self.config.threshold)
+
+    def prepare(self, bundle: Bundle, source: Any) -> None:
+        """With ``memory: data``, remember the things of ``source``. ValueError where it has none."""
+        if self.config.memory != DATA or self._given is not None:
+            return
+        told = getattr(source, "memory", None)
+        if told is None:
+            raise ValueError(
+                f"memory: data needs questions about named things (data of kind named_things), and {source.name} has "
+                "nothing to remember; name a memory's file"
+            )
+        self._folder = tempfile.TemporaryDirectory(prefix="vitrail-memory-")
+        encoder = OwnTower(bundle) if self.config.encoder is None else encoder_of(self.config.encoder)
+        path = Path(self._folder.name) / "memory"
+        self._given = ConceptStore.open(path, writing=True, encoder=encoder)
+        self._given.add(
+            *(
+                Concept(name=one.name, info=one.info, category=one.category, image=one.picture.read())
+                for one in told()
+            )
+        )
 
     def rewrite(self, bundle: Bundle, chat: Chat, root: Path | None) -> Rewritten:
         """The chat with what is remembered; the trace has each concept's name, distance, and how it was found."""
@@ -140,7 +171,7 @@ class RAP(Remembering):
         return []
 
     def _with(self, bundle: Bundle, chat: Chat, found: Sequence[Found]) -> Chat:
-        sees = bundle.encoder.planner is not None
+        sees = self.config.pictures and bundle.encoder.planner is not None
         concepts = [one.concept for one in found]
         return with_concepts(
             chat, concepts if sees else [one.model_copy(update={"image": None}) for one in concepts]

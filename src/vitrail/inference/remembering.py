@@ -9,6 +9,10 @@ from vitrail.inference.concepts import ConceptStore
 from vitrail.inference.methods import InferenceMethod
 
 
+DATA = "data"
+"""In place of a memory's file: what the questions' data has to remember."""
+
+
 class Remembering(InferenceMethod):
     """A method whose setting ``memory`` names the folder of a memory; it is opened when it is first needed.
 
@@ -24,4 +28,8 @@ class Remembering(InferenceMethod):
     @cached_property
     def store(self) -> ConceptStore:
         """The memory, open for reading. FileNotFoundError if it is not there."""
+        if self._given is None and self.config.memory == DATA:
+            raise ValueError(
+                "memory: data is what an evaluation's data tells of its things, and here is none; name a memory's file"
+            )
         return self._given if self._given is not None else ConceptStore.open(self.config.memory)

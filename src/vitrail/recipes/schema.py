@@ -26,6 +26,7 @@ from vitrail.recipes.components import (
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
+from vitrail.recipes.named_data import NamedThings
 from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
@@ -336,7 +337,7 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Benchmark | Composed | Translations | Facts | Mixture | Subset,
+    Scenes | SceneTexts | File | Puzzle | Benchmark | Composed | Translations | Facts | NamedThings | Mixture | Subset,
     Field(discriminator="kind"),
 ]
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from vitrail.recipes.benchmark_data import Benchmark, Composed
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
+from vitrail.recipes.named_data import NamedThings
 from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 from vitrail.recipes.subsets import Subset, open_subset
 
@@ -37,12 +38,21 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _benchmark(data, use, name)
     if isinstance(data, Composed):
         return _composed(data, recipe.seed_of(name), name)
+    if isinstance(data, NamedThings):
+        return _named_things(data, recipe.seed_of(name), use, name)
     return _file(data, name)
 
 
 def _composed(data: Composed, seed: int, name: str) -> Any:
     try:
         return data.open(seed)
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _named_things(data: NamedThings, seed: int, use: Use, name: str) -> Any:
+    try:
+        return data.open(seed, use == "questions")
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

@@ -1,7 +1,7 @@
 """A user's folder of pictures: each sub-folder is a kind, each file's name is the thing's name.
 
-``pets/grey-cat.png`` is a "grey cat" of kind "pets". A picture with transparency is cut out by it; one
-without is used whole.
+``pets/grey-cat.png`` is a "grey cat" of kind "pets", and ``pets/grey-cat.txt`` beside it may hold a line about it. A
+picture with transparency is cut out by it; one without is used whole.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Folder(SpriteLibrary):
                 )
             picture.thumbnail((4 * side, 4 * side), Image.Resampling.BOX)
             return np.asarray(picture.convert("RGBA"))
+
+    def line(self, name: str) -> str:
+        """What the text file beside a thing's picture says, on one line; empty where there is none."""
+        beside = (self.path / self[name].key).with_suffix(".txt")
+        return " ".join(beside.read_text(encoding="utf-8").split()) if beside.is_file() else ""
 
     def content(self, thing: Thing) -> bytes:
         """The picture file."""
