@@ -48,8 +48,8 @@ COUNTS = {0: 0.15, 1: 0.6, 2: 0.25}
 
 @dataclass(frozen=True)
 class Row:
-    """What an item is made of: a scene; the named things in it; the plain one beside them; those that the prompt holds;
-    and the one that a question is about.
+    """What an item is made of: a scene; the named things in it; the plain one beside them; those that the prompt holds
+    (unless it holds nothing); and the one that a question is about.
     """
 
     scene: Scene
@@ -148,9 +148,7 @@ class NamedThings(RandomAccess):
 
     def _row(self, index: int, draws: Draws) -> Row:
         kind = self._kind(index)
-        fewest = 0 if self._plain and {"there", "about", "else", "caption"} & set(self.kinds) else 1
-        count = 1 if kind else min(max(fewest, draws.weighted(COUNTS)), len(self.pool.names) - 1)
-        there = draws.sample(self.pool.names, count)
+        there = draws.sample(self.pool.names, self._count(kind, draws))
         absent = self._absent(there, index, draws)
         subject = self._subject(kind, there, absent, index)
         needed = there if subject is None else [subject]
@@ -171,9 +169,15 @@ class NamedThings(RandomAccess):
             scene,
             tuple(called[name] for name in there),
             beside,
-            tuple(called[name] for name in shown) if self.prompt != "nothing" else (),
+            tuple(called[name] for name in shown),
             None if subject is None else called[subject],
         )
+
+    def _count(self, kind: str | None, draws: Draws) -> int:
+        """How many named things a scene has: one where its name may be asked for, some of any number elsewhere."""
+        if kind is not None or not (self._bare or {"there", "caption"} & set(self.kinds)):
+            return 1
+        return min(max(0 if self._plain else 1, draws.weighted(COUNTS)), len(self.pool.names) - 1)
 
     def _plain_beside(self, names: Sequence[str]) -> list[str]:
         return self.pool.unlike(self._plain, names)
@@ -221,7 +225,7 @@ class NamedThings(RandomAccess):
         return Chat(id=f"{self.name}/{index}", messages=tuple(messages), meta=about)
 
     def _prompt(self, row: Row, index: int) -> list[Any]:
-        if not row.shown:
+        if self.prompt == "nothing":
             return []
         pictures = self.prompt == "pictures"
         view = None if self.asked else index
@@ -250,9 +254,8 @@ class NamedThings(RandomAccess):
 
     def _exchanges(self, row: Row, draws: Draws) -> list[tuple[str, str, str]]:
         """Kind, question and answer of each turn of a conversation; what gives away who is there comes last."""
-        subjects = row.shown or row.present
-        first = [("there", *_asked("there", one, one in row.present)) for one in subjects]
-        first += [("about", *_asked("about", one, False)) for one in subjects if one not in row.present]
+        first = [("there", *_asked("there", one, one in row.present)) for one in row.shown]
+        first += [("about", *_asked("about", one, False)) for one in row.shown if one not in row.present]
         if row.beside is not None:
             first.append(("else", _ELSE, self.pool.library[row.beside].phrase))
         last = [("caption", _CAPTION, _described(row, self.pool.library, draws))]
