@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as PILImage
 
 from memories import COLOURS, MeanColour, concept, filled, png
+from vitrail.data.personal import Entry
 from vitrail.data.records import Chat, Image
 from vitrail.inference.concepts import Concept, ConceptStore, read_concepts, write_concepts
 from vitrail.inference.inputs import context_length
@@ -205,3 +206,32 @@ def test_bad_input_is_one_sentence(store, tmp_path, bundle):
     method = RAP(RAP.Config(memory="-", regions="given"), store)
     with pytest.raises(ValueError, match=r"no meta\.boxes"):
         rewritten(bundle, method, asked("who", *TWO))
+
+
+class Told:
+    """Questions that have something to remember."""
+
+    name = "told"
+
+    def memory(self):
+        drawn = {name: Image(bytes=png(colour)) for name, colour in COLOURS.items()}
+        return [Entry(name, f"<{name}> is mine", one, "pet") for name, one in drawn.items()]
+
+
+def test_what_the_data_tells_is_remembered_by_the_models_own_tower(bundle):
+    method = build("rap", {"memory": "data", "k": 1, "regions": "whole"})
+    with pytest.raises(ValueError, match="and here is none"):
+        rewritten(bundle, method, asked("who?", COLOURS["Mia"]))
+    with pytest.raises(ValueError, match="has nothing to remember"):
+        method.prepare(bundle, [])
+    method.prepare(bundle, Told())
+    for name, colour in COLOURS.items():
+        (found,) = rewritten(bundle, method, asked("who?", colour)).meta[TRACE]["rap"]["memories"]
+        assert found["name"] == name and found["distance"] < 1e-2
+    (found,) = rewritten(bundle, method, asked("is it <Tom>?", COLOURS["Mia"])).meta[TRACE]["rap"]["memories"]
+    assert (found["name"], found["by"]) == ("Tom", "name")
+    lines = build("rap", {"memory": "data", "pictures": False, "regions": "whole"})
+    lines.prepare(bundle, Told())
+    assert len(rewritten(bundle, lines, asked("who?", COLOURS["Mia"])).images) == 1
+    with pytest.raises(ValueError, match="encoder 'clip' has no effect"):
+        build("rap", {"memory": "my.memory", "encoder": "clip"})

@@ -302,7 +302,10 @@ def folder_concepts(folder: Path | str) -> list[Concept]:
     found = Folder(Path(folder))
     return [
         Concept.pictured(
-            name, found.path / thing.key, info=found.line(name) or f"<{name}> is one of {thing.kind}.", category=thing.kind
+            name,
+            found.path / thing.key,
+            info=found.line(name) or f"<{name}> is one of {thing.kind}.",
+            category=thing.kind,
         )
         for name, thing in found.items()
     ]

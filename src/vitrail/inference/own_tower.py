@@ -43,7 +43,9 @@ class OwnTower:
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         """ValueError: it reads none."""
-        raise ValueError("a model's own tower sees pictures and reads no texts; make a memory with an --encoder")
+        raise ValueError(
+            "a model's own tower sees pictures and reads no texts; make a memory with an --encoder"
+        )
 
     def embed_images(self, images: list[PILImage.Image]) -> np.ndarray:
         """``(images, dim)``, float32."""

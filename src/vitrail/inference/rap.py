@@ -96,7 +96,7 @@ class RAP(Remembering):
         told = getattr(source, "memory", None)
         if told is None:
             raise ValueError(
-                f"memory: data needs questions about named things (data of kind named_things), and {source.name} has "
+                f"memory: data needs questions about named things (data of kind named_things), and {getattr(source, 'name', 'this')} has "
                 "nothing to remember; name a memory's file"
             )
         self._folder = tempfile.TemporaryDirectory(prefix="vitrail-memory-")

@@ -8,7 +8,6 @@ from typing import Any
 from vitrail.inference.concepts import ConceptStore
 from vitrail.inference.methods import InferenceMethod
 
-
 DATA = "data"
 """In place of a memory's file: what the questions' data has to remember."""
 

@@ -337,7 +337,17 @@ class Mixture(Frozen):
 
 
 Data = Annotated[
-    Scenes | SceneTexts | File | Puzzle | Benchmark | Composed | Translations | Facts | NamedThings | Mixture | Subset,
+    Scenes
+    | SceneTexts
+    | File
+    | Puzzle
+    | Benchmark
+    | Composed
+    | Translations
+    | Facts
+    | NamedThings
+    | Mixture
+    | Subset,
     Field(discriminator="kind"),
 ]
 

@@ -123,7 +123,11 @@ def said(run: RunFolder, bundle: Bundle) -> dict[str, float]:
     asked = recipe.evaluation[0]
     own = recipe.data[asked.data]
     captions = own.model_copy(
-        update={"kinds": ("caption",), "n": min(CAPTIONS, own.n or CAPTIONS), "seed": recipe.seed_of(asked.data)}
+        update={
+            "kinds": ("caption",),
+            "n": min(CAPTIONS, own.n or CAPTIONS),
+            "seed": recipe.seed_of(asked.data),
+        }
     )
     source = open_data(recipe.model_copy(update={"data": {"captions": captions}}), "captions", "questions")
     chats = [one.model_copy(update={"messages": one.messages[:-1]}) for one in source]
@@ -135,8 +139,14 @@ def said(run: RunFolder, bundle: Bundle) -> dict[str, float]:
     texts = [reply.text for reply in replies]
     present, names = [one.meta["present"] for one in source], [one.name for one in source.memory()]
     found = name_scores(texts, present, names)
-    invented = [bool(names_said(text, names) - set(there)) for text, there in zip(texts, present, strict=True)]
-    rows = [row for row in read_answers(run.evaluation(asked.name) / "trained.jsonl").rows if row["kind"] == "there"]
+    invented = [
+        bool(names_said(text, names) - set(there)) for text, there in zip(texts, present, strict=True)
+    ]
+    rows = [
+        row
+        for row in read_answers(run.evaluation(asked.name) / "trained.jsonl").rows
+        if row["kind"] == "there"
+    ]
     yes = recognition_scores(
         [row["options"][row["choice"]] == "Yes" for row in rows],
         [row["options"][row["answer"]] == "Yes" for row in rows],

@@ -138,7 +138,8 @@ def test_records_depend_on_their_place_alone():
     assert [source[5], source[2]] == [list(source)[5], list(source)[2]]
     assert source[5] == NamedThings(n=30)[5] != NamedThings(n=6, seed=1)[5]
     pictures = [
-        {one.images[0].bytes for one in NamedThings(n=6, asked=True, fold=fold)} for fold in ("development", "test")
+        {one.images[0].bytes for one in NamedThings(n=6, asked=True, fold=fold)}
+        for fold in ("development", "test")
     ]
     assert pictures[0].isdisjoint(pictures[1])
 

@@ -162,9 +162,7 @@ class NamedThings(RandomAccess):
         items = tuple(Item(name) for name in (*there, *([beside] if beside else [])))
         scene = compose(self.pool.library, Spec(items, side=self.pool.side), draws)
         used = list(dict.fromkeys((*shown, *there, *([subject] if subject else []))))
-        called = {
-            one.own_name: one for one in (self._named(str(index), used) if self._anew else self._all)
-        }
+        called = {one.own_name: one for one in (self._named(str(index), used) if self._anew else self._all)}
         return Row(
             scene,
             tuple(called[name] for name in there),
