@@ -45,13 +45,13 @@ class RAP(Remembering):
     changes: ClassVar[str] = "the pictures of the prompt"
 
     class Config(BaseModel):
-        """``memory``: a file that ``vitrail memory add`` made, or ``data``: all that an evaluation's named things have to
+        """``memory``: a file that ``vitrail memory add`` made, or ``data``: what an evaluation's named things have to
         be remembered by (``encoder``: the CLIP-like model that finds their pictures; null: the answering model's own
-        tower). ``pictures``: false leaves the lines alone in the prompt. ``k``: concepts held (published: 1 for questions, 2 for
-        captions). ``regions``: looked up in the ``whole`` picture, a ``grid`` of it, what a ``detector`` finds
-        (``detector``: its folder or hub name; ``threshold``: its confidence), or boxes ``given`` by the data
-        (``meta.boxes``, pixels). ``each``: nearest concepts of a region that are pooled. ``furthest``: no concept at a
-        larger distance (null: as published, however far). ``room``: tokens kept free for the answer.
+        tower). ``pictures``: false leaves the lines alone in the prompt. ``k``: concepts held (published: 1 for
+        questions, 2 for captions). ``regions``: looked up in the ``whole`` picture, a ``grid`` of it, what a
+        ``detector`` finds (``detector``: its folder or hub name; ``threshold``: its confidence), or boxes ``given`` by
+        the data (``meta.boxes``, pixels). ``each``: nearest concepts of a region that are pooled. ``furthest``: no
+        concept at a larger distance (null: as published, however far). ``room``: tokens kept free for the answer.
         """
 
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,9 +95,10 @@ class RAP(Remembering):
             return
         told = getattr(source, "memory", None)
         if told is None:
+            what = getattr(source, "name", "this data")
             raise ValueError(
-                f"memory: data needs questions about named things (data of kind named_things), and {getattr(source, 'name', 'this')} has "
-                "nothing to remember; name a memory's file"
+                f"memory: data needs questions about named things (data of kind named_things), and {what} has nothing "
+                "to remember; name a memory's file"
             )
         self._folder = tempfile.TemporaryDirectory(prefix="vitrail-memory-")
         encoder = OwnTower(bundle) if self.config.encoder is None else encoder_of(self.config.encoder)
