@@ -12,12 +12,13 @@ from vitrail.recipes.sources import open_data
 
 
 def recipe(methods=(), **settings):
-    asked = {"kind": "named_things", "names": "held-out", "fold": "test", "n": 10, **settings}
+    things = {"kind": "named_things", "things": "nano-scenes-v1"}
+    asked = {**things, "names": "held-out", "fold": "test", "n": 10, **settings}
     return {
         "name": "named",
         "seed": 3,
         "model": {"testbed": "nano"},
-        "data": {"named": {"kind": "named_things", "n": 6}, "asked": asked},
+        "data": {"named": {**things, "n": 6}, "asked": asked},
         "stages": [{"name": "tune", "data": "named", "trains": ["connector"], "max_steps": 1}],
         "evaluation": [{"name": "asked", "data": "asked", "methods": list(methods)}],
     }

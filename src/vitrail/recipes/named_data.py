@@ -23,7 +23,7 @@ class NamedThings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["named_things"] = "named_things"
-    things: str = Field(default="nano-scenes-v1", min_length=1)
+    things: str = Field(default="scenes-v1", min_length=1)
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     fold: Literal["train", "development", "test"] = "train"
     n: int = Field(default=1000, ge=1)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from PIL import Image as PILImage
 
 from vitrail.data.scenes.belongings import KEEPERS
 from vitrail.data.scenes.named_things import NamedThings
+
+SUITE = "nano-scenes-v1"
+named = partial(NamedThings, SUITE)
 
 
 def words(message):
@@ -19,7 +24,7 @@ def right(chat):
 
 @pytest.fixture(scope="module")
 def asked():
-    return NamedThings(names="held-out", fold="test", n=60, asked=True, seed=5)
+    return named(names="held-out", fold="test", n=60, asked=True, seed=5)
 
 
 def test_every_answer_is_what_the_memory_and_the_scene_say(asked):
@@ -49,7 +54,7 @@ def test_every_answer_is_what_the_memory_and_the_scene_say(asked):
 
 
 def test_yes_and_no_are_as_many_and_half_of_what_is_not_there_is_of_a_kind():
-    source = NamedThings(n=64, asked=True, kinds=["there"])
+    source = named(n=64, asked=True, kinds=["there"])
     assert [right(one) for one in source] == ["Yes", "No"] * 32
     rows = [source.row(index) for index in range(1, 64, 2)]
     alike = [row.subject.category == row.present[0].category for row in rows]
@@ -57,7 +62,7 @@ def test_yes_and_no_are_as_many_and_half_of_what_is_not_there_is_of_a_kind():
 
 
 def test_a_conversation_says_what_its_prompt_and_scene_say():
-    source = NamedThings(n=40)
+    source = named(n=40)
     counts, noise = set(), set()
     for index, chat in enumerate(source):
         row = source.row(index)
@@ -85,7 +90,7 @@ def test_a_conversation_says_what_its_prompt_and_scene_say():
 
 def test_names_are_drawn_anew_in_every_conversation_or_once_or_again():
     def called(**settings):
-        source = NamedThings(n=24, kinds=["there"], **settings)
+        source = named(n=24, kinds=["there"], **settings)
         found = {}
         for index in range(24):
             for one in source.row(index).shown:
@@ -99,19 +104,19 @@ def test_names_are_drawn_anew_in_every_conversation_or_once_or_again():
 
 def test_prompts_differ_in_their_entries_alone():
     prompts = ("pictures", "lines", "nothing")
-    full, lines, nothing = (list(NamedThings(n=8, prompt=one)) for one in prompts)
+    full, lines, nothing = (list(named(n=8, prompt=one)) for one in prompts)
     for one, two, three in zip(full, lines, nothing, strict=True):
         assert one.images[0] == two.images[0] == three.images[0]
         assert len(two.images) == len(three.images) == 1 < len(one.images)
         assert words(one.messages[0]).replace("#", "") == words(two.messages[0]).replace("#", "")
         assert words(three.messages[0])[1:] == words(one.messages[0]).rsplit("]", 1)[1]
         assert one.messages[1:] == two.messages[1:] == three.messages[1:]
-    bare = NamedThings(n=20, noise=0)
+    bare = named(n=20, noise=0)
     assert all({*row.shown} == {*row.present} for row in map(bare.row, range(20)) if row.present)
 
 
 def test_a_memory_that_is_mixed_up_tells_of_the_next_thing(asked):
-    wrong = NamedThings(names="held-out", fold="test", n=60, asked=True, seed=5, mixed_up=True)
+    wrong = named(names="held-out", fold="test", n=60, asked=True, seed=5, mixed_up=True)
     plain, mixed = asked.memory(), wrong.memory()
     assert [one.name for one in mixed] == [one.name for one in (*plain[1:], plain[0])]
     assert [one.picture for one in mixed] == [one.picture for one in plain]
@@ -121,25 +126,24 @@ def test_a_memory_that_is_mixed_up_tells_of_the_next_thing(asked):
 
 
 def test_captions_are_asked_alone():
-    chats = list(NamedThings(n=12, asked=True, kinds=["caption"]))
+    chats = list(named(n=12, asked=True, kinds=["caption"]))
     assert all(len(one.messages) == 2 and one.choices is None for one in chats)
     assert all(f"<{name}>" in one.messages[1].text for one in chats for name in one.meta["present"])
     with pytest.raises(ValueError, match="caption"):
-        NamedThings(asked=True, kinds=["caption", "which"])
+        named(asked=True, kinds=["caption", "which"])
 
 
 @pytest.mark.parametrize("kind", ["which", "there", "about", "whose", "else", "caption"])
 def test_a_conversation_of_one_kind_is_never_empty(kind):
-    assert all(len(one.messages) >= 2 for one in NamedThings(n=24, kinds=[kind], noise=0))
+    assert all(len(one.messages) >= 2 for one in named(n=24, kinds=[kind], noise=0))
 
 
 def test_records_depend_on_their_place_alone():
-    source = NamedThings(n=6)
+    source = named(n=6)
     assert [source[5], source[2]] == [list(source)[5], list(source)[2]]
-    assert source[5] == NamedThings(n=30)[5] != NamedThings(n=6, seed=1)[5]
+    assert source[5] == named(n=30)[5] != named(n=6, seed=1)[5]
     pictures = [
-        {one.images[0].bytes for one in NamedThings(n=6, asked=True, fold=fold)}
-        for fold in ("development", "test")
+        {one.images[0].bytes for one in named(n=6, asked=True, fold=fold)} for fold in ("development", "test")
     ]
     assert pictures[0].isdisjoint(pictures[1])
 
@@ -182,7 +186,7 @@ def test_what_cannot_be_asked_about(folder, tmp_path):
         ({"things": "nowhere"}, "no suite is called 'nowhere'"),
     ]:
         with pytest.raises(ValueError, match=message):
-            NamedThings(**{"n": 4, **settings})
+            NamedThings(**{"things": SUITE, "n": 4, **settings})
     (alone := tmp_path / "alone").mkdir()
     PILImage.new("RGB", (9, 9)).save(alone / "one.png")
     with pytest.raises(ValueError, match="holds one picture"):

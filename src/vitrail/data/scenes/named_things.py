@@ -74,7 +74,7 @@ class NamedThings(RandomAccess):
 
     def __init__(
         self,
-        things: str = "nano-scenes-v1",
+        things: str,
         names: str = "known",
         *,
         fold: str = "train",
