@@ -30,7 +30,8 @@ class OwnTower:
     def __init__(self, bundle: Bundle) -> None:
         from vitrail.models.logits import unwrapped
 
-        self._bundle, self._model = bundle, unwrapped(bundle.model)
+        self._bundle = bundle
+        self._model: Any = unwrapped(bundle.model)
         if bundle.encoder.planner is None or not hasattr(self._model, "get_image_features"):
             raise ValueError(
                 f"{bundle.name} has no tower to find pictures by; name a CLIP-like model as the memory's encoder"

@@ -118,7 +118,7 @@ def said(run: RunFolder, bundle: Bundle) -> dict[str, float]:
 
     recipe = load(run.recipe())
     asked = recipe.evaluation[0]
-    own = recipe.data[asked.data]
+    own: Any = recipe.data[asked.data]
     captions = own.model_copy(
         update={
             "kinds": ("caption",),
