@@ -17,7 +17,7 @@ class NamedThings(BaseModel):
     ``lines`` alone, or ``nothing``), at most ``noise`` of them of things that are not needed. An evaluation asks ``n``
     questions without entries, unless ``prompt`` says so: the method ``rap`` with ``memory: data`` puts in what is
     remembered of all things. ``naming``: a suite's things are called otherwise in every conversation (``rows``), or
-    always alike (``things``, as in questions); another ``edition`` gives them other names. ``mixed_up``: the memory
+    always alike (``things``, as in questions), by so many ``syllables``; another ``edition`` gives them other names. ``mixed_up``: the memory
     holds each under the name of another. ``kinds``: ``which``, ``there``, ``about``, ``whose``, ``else``, ``caption``.
     """
 
@@ -33,6 +33,7 @@ class NamedThings(BaseModel):
     prompt: Literal["pictures", "lines", "nothing"] | None = None
     noise: int = Field(default=2, ge=0)
     naming: Literal["rows", "things"] = "rows"
+    syllables: int = Field(default=3, ge=2, le=6)
     edition: int = Field(default=0, ge=0)
     mixed_up: bool = False
 

@@ -71,14 +71,14 @@ class Belongings:
         told = [self._told(name) for name in self.names]
         return key("belongings", drawings, list(self.names), self.side, self.wording.model_dump_json(), told)
 
-    def thing(self, name: str, draws: Draws, taken: set[str]) -> NamedThing:
+    def thing(self, name: str, draws: Draws, taken: set[str], syllables: int = 3) -> NamedThing:
         """A thing as its owner calls it: a folder's by its own name, another by an invented one not yet ``taken``."""
         category = self.library[name].kind
         if self.folder is not None:
             return NamedThing(name, name, self._told(name), category)
-        called = invented_name(draws)
+        called = invented_name(draws, syllables)
         while called in taken:
-            called = invented_name(draws)
+            called = invented_name(draws, syllables)
         taken.add(called)
         keeper = draws.pick(KEEPERS)
         return NamedThing(called, name, f"{self._told(name)}, kept by {keeper}.", category, keeper)
@@ -103,9 +103,9 @@ class Belongings:
         return [name for name in names if not any(confusable(self.library[name], one) for one in things)]
 
 
-def invented_name(draws: Draws) -> str:
-    """Three syllables that mean nothing."""
-    return "".join(draws.pick(SYLLABLES) for _ in range(3)).capitalize()
+def invented_name(draws: Draws, syllables: int = 3) -> str:
+    """Syllables that mean nothing."""
+    return "".join(draws.pick(SYLLABLES) for _ in range(syllables)).capitalize()
 
 
 def belongings(things: str, names: str, fold: str) -> Belongings:

@@ -64,8 +64,8 @@ class NamedThings(RandomAccess):
 
     ``prompt``: how things stand in it (default: ``pictures`` in conversations, ``nothing`` in questions); ``noise``: at
     most so many of them are not needed. ``naming`` of a suite's things: every conversation gives them other names
-    (``rows``; only the prompt can tell then), or each has one (``things``, as in all questions). Another ``edition``
-    renames them all. ``mixed_up``: :meth:`memory` has everything under the name of something else, as a control.
+    (``rows``; only the prompt can tell then), or each has one (``things``, as in all questions). Invented names have so
+    many ``syllables``; another ``edition`` renames all things. ``mixed_up``: :meth:`memory` has everything under the name of something else, as a control.
 
     ValueError for kinds, names or a folder that cannot be asked about.
     """
@@ -85,6 +85,7 @@ class NamedThings(RandomAccess):
         prompt: Prompt | None = None,
         noise: int = 2,
         naming: Naming = "rows",
+        syllables: int = 3,
         edition: int = 0,
         turns: tuple[int, int] = (2, 4),
         mixed_up: bool = False,
@@ -95,7 +96,10 @@ class NamedThings(RandomAccess):
             raise ValueError(f"noise is {noise}; give 0 or more things that are not needed")
         if not 1 <= turns[0] <= turns[1]:
             raise ValueError(f"turns is {list(turns)}; give the fewest, 1 or more, and the most")
+        if syllables < 2:
+            raise ValueError(f"syllables is {syllables}; give 2 or more, or names run out")
         self.pool = belongings(things, names, fold)
+        self._syllables = syllables
         self.n, self.asked, self.noise, self.turns, self.mixed_up = n, asked, noise, turns, mixed_up
         self.prompt = prompt or ("nothing" if asked else "pictures")
         self._anew = naming == "rows" and not asked and self.pool.folder is None
@@ -109,7 +113,7 @@ class NamedThings(RandomAccess):
         use = "questions" if asked else "conversations"
         self.name = f"named-things/{self.pool.name}/{use}/{fold}/{names}/{seed}"
         self.set_aside = SetAside(used=n)
-        told = (list(self.kinds), self.prompt, noise, naming, edition, list(turns), mixed_up)
+        told = (list(self.kinds), self.prompt, noise, naming, syllables, edition, list(turns), mixed_up)
         self.fingerprint = key("named things", self.pool.fingerprint, self.name, n, *told)
 
     def _possible(self, kinds: Sequence[str] | None) -> tuple[str, ...]:
@@ -136,7 +140,7 @@ class NamedThings(RandomAccess):
     def _named(self, place: str, names: Sequence[str]) -> tuple[NamedThing, ...]:
         """What things are called at a ``place``, which decides it."""
         draws, taken = Draws("names", *self._world, place), set[str]()
-        return tuple(self.pool.thing(name, draws, taken) for name in names)
+        return tuple(self.pool.thing(name, draws, taken, self._syllables) for name in names)
 
     def row(self, index: int) -> Row:
         """What item ``index`` is made of."""
