@@ -17,8 +17,9 @@ class NamedThings(BaseModel):
     ``lines`` alone, or ``nothing``), at most ``noise`` of them of things that are not needed. An evaluation asks ``n``
     questions without entries, unless ``prompt`` says so: the method ``rap`` with ``memory: data`` puts in what is
     remembered of all things. ``naming``: a suite's things are called otherwise in every conversation (``rows``), or
-    always alike (``things``, as in questions), by so many ``syllables``; another ``edition`` gives them other names. ``mixed_up``: the memory
-    holds each under the name of another. ``kinds``: ``which``, ``there``, ``about``, ``whose``, ``else``, ``caption``.
+    always alike (``things``, as in questions), by so many ``syllables``; another ``edition`` gives them other names.
+    ``mixed_up``: the memory holds each under the name of another. ``kinds``: ``which``, ``there``, ``about``,
+    ``whose``, ``else``, ``caption``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -65,7 +65,8 @@ class NamedThings(RandomAccess):
     ``prompt``: how things stand in it (default: ``pictures`` in conversations, ``nothing`` in questions); ``noise``: at
     most so many of them are not needed. ``naming`` of a suite's things: every conversation gives them other names
     (``rows``; only the prompt can tell then), or each has one (``things``, as in all questions). Invented names have so
-    many ``syllables``; another ``edition`` renames all things. ``mixed_up``: :meth:`memory` has everything under the name of something else, as a control.
+    many ``syllables``; another ``edition`` renames all things. ``mixed_up``: :meth:`memory` has everything under the
+    name of something else, as a control.
 
     ValueError for kinds, names or a folder that cannot be asked about.
     """
