@@ -65,6 +65,21 @@ def test_a_model_answers_with_what_was_found(run, filled, places):
     assert [one["name"] for one in told["memories"]] == ["Tom"] and isinstance(told["answer"], str)
 
 
+def test_a_folder_is_remembered_by_the_names_of_its_files(run, places, tmp_path):
+    things = tmp_path / "things" / "old-dogs"
+    things.mkdir(parents=True)
+    for name in COLOURS:
+        (things / f"{name}.png").write_bytes((places / f"{name}.png").read_bytes())
+    (things / "Mia.txt").write_text("<mia> is my dog,\nshe is nine\n")
+    words = ("--from", tmp_path / "things", "--encoder", places / "clip")
+    code, _, err = run("memory", "add", tmp_path / "memory", *words)
+    assert code == 0, err
+    with ConceptStore.open(tmp_path / "memory") as memory:
+        told = {one.name: one.info for one in memory.concepts()}
+        assert told["mia"] == "<mia> is my dog, she is nine" and told["rex"] == "<rex> is one of old dogs."
+        assert memory.categories() == ["old dogs"] and memory.get("tom").opened().size == (40, 24)
+
+
 def test_the_published_file_is_read_and_written(run, filled, places, tmp_path):
     code, _, err = run("memory", "list", filled, "--out", tmp_path / "out")
     assert code == 0, err

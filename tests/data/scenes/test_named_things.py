@@ -100,6 +100,7 @@ def test_names_are_drawn_anew_in_every_conversation_or_once_or_again():
     anew, once, again = called(), called(naming="things"), called(naming="things", edition=1)
     assert max(map(len, anew.values())) > 1 and set(map(len, once.values())) == {1}
     assert all(once[name].isdisjoint(again[name]) for name in once.keys() & again.keys())
+    assert {len(one.name) for one in named(syllables=2).memory()} == {4}
 
 
 def test_prompts_differ_in_their_entries_alone():
@@ -181,6 +182,7 @@ def test_what_cannot_be_asked_about(folder, tmp_path):
         ({"kinds": ["where"]}, "kinds has"),
         ({"noise": -1}, "noise is -1"),
         ({"n": 0}, "n is 0"),
+        ({"syllables": 1}, "syllables is 1"),
         ({"turns": (3, 2)}, r"turns is \[3, 2\]"),
         ({"things": str(folder), "kinds": ["whose"]}, "kinds has"),
         ({"things": "nowhere"}, "no suite is called 'nowhere'"),
