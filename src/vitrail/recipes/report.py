@@ -178,9 +178,11 @@ def _credits(recipe: Recipe) -> str:
 
     found = []
     for data in recipe.data.values():
-        if data.kind == "scenes":
+        name = {"scenes": "suite", "named_things": "things"}.get(data.kind)
+        if name is not None:
+            shown = getattr(data, name)
             try:
-                found.append(suite(data.suite).credit)
+                found.append(suite(shown).credit)
             except (ValueError, ImportError):
-                found.append(f"Pictures of {data.suite}.")
+                found.append(f"Pictures of {shown}.")
     return " ".join(dict.fromkeys(found))
