@@ -62,6 +62,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "chat": Command("talk to a model, with pictures", "chat"),
     "serve": Command("an OpenAI-compatible endpoint for a model, on this machine", "serve"),
+    "export": Command(
+        "write a model for other runtimes: transformers and vLLM, adapters folded in, ONNX", "export"
+    ),
     "compare": Command(
         "does a method help my model on my data at my budget? Or: two runs side by side", "compare"
     ),

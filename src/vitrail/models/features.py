@@ -15,7 +15,8 @@ class Features:
 
     ``tokens`` ``(total, dim)``; ``lengths`` ``(items,)``, tokens of each item; ``coords`` ``(total, 3)``: frame or
     tile, row, column of each token; ``pooled`` one vector an item, where the tower has one; ``hidden_states`` earlier
-    layers in the same order as ``tokens``, where asked for.
+    layers in the same order as ``tokens``, where asked for; ``shape`` rows and columns of every item, where all are
+    known to have the same full grid without a look at ``coords``.
     """
 
     tokens: Float[Tensor, "total dim"]
@@ -24,6 +25,7 @@ class Features:
     kind: str = "image"
     pooled: Float[Tensor, "items pooled_dim"] | None = None
     hidden_states: tuple[Float[Tensor, "total _"], ...] = field(default=())
+    shape: tuple[int, int] | None = None
 
     @classmethod
     def from_grid(
@@ -38,6 +40,7 @@ class Features:
             lengths=torch.full((items,), count, device=tokens.device),
             coords=grid_coords(rows, cols, tokens.device).repeat(items, 1),
             pooled=pooled,
+            shape=(rows, cols),
         )
 
     def grids(self) -> list[Float[Tensor, "rows cols dim"]]:

@@ -90,13 +90,13 @@ class MLPConnector(Connector):
 
     def forward(self, features: Features) -> tuple[Float[Tensor, "total hidden"], Int[Tensor, "items"]]:
         """Flat tokens in raster order, and how many belong to each picture."""
-        normed = Features(self.norm(features.tokens), features.lengths, features.coords)
+        normed = Features(self.norm(features.tokens), features.lengths, features.coords, shape=features.shape)
         if self.config.pool is not None:
             normed = pooled(normed, self.config.pool)
         normed = grouped(normed, self.config.stride)
         tokens = self.down(F.gelu(self.up(normed.tokens)))
         if self.cells is not None:
-            tokens = tokens + self.cells.repeat(len(normed.lengths), 1)
+            tokens = tokens + self.cells.repeat(normed.lengths.shape[0], 1)
         return tokens, normed.lengths
 
 

@@ -1,0 +1,1 @@
+"""Models handed to other runtimes: plain transformers and vLLM, ONNX Runtime."""
