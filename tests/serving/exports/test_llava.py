@@ -11,6 +11,7 @@ from vitrail.models.testbeds import nano
 from vitrail.models.weights.checkpoint import headers
 from vitrail.serving.exports import llava, verifying
 from vitrail.serving.exports.export import Settings, export
+from vitrail.serving.exports.folding import cast
 
 PLAIN = {"name": "mlp", "norm": False, "pool": None, "cell_embedding": False}
 CLIP = {"model_type": "clip_vision_model", "vision_use_head": None, "projection_dim": 32}
@@ -94,7 +95,7 @@ def test_vitrail_reads_it_back(exported):
         torch.equal(one["input_ids"], two["input_ids"])
         for one, two in zip(asked.inputs, own.inputs, strict=True)
     )
-    bundle.model.to(torch.bfloat16).float()
+    cast(cast(bundle.model, torch.bfloat16), torch.float32)
     answers = verifying.answers_of(bundle.model, own.inputs)
     assert verifying.largest_difference(answers, asked.answers) <= verifying.TOLERANCE
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from vitrail.serving.exports import card, verifying
-from vitrail.serving.exports.folding import Opened, Say, fold, open_model, stored_dtype
+from vitrail.serving.exports.folding import Opened, Say, cast, fold, open_model, stored_dtype
 from vitrail.storage.atomic import new_folder
 
 To = Literal["hf-llava", "merged", "onnx"]
@@ -148,7 +148,7 @@ def _merged(
     how, checks = _folded(opened, settings, say)
     rounded, more = _rounded(opened, settings, dtype, say)
     checks |= more
-    model = opened.bundle.model.to(dtype)
+    model = cast(opened.bundle.model, dtype)
     model.config.dtype = dtype
     say("writing the model")
     model.save_pretrained(place, max_shard_size=settings.max_shard_size)
@@ -204,7 +204,7 @@ def _rounded(
     before = verifying.asked(opened.bundle, several) if settings.verify else None
     if dtype != torch.float32 and before is not None:
         say(f"rounding weights to {str(dtype).removeprefix('torch.')}")
-        model.to(dtype).float()
+        cast(cast(model, dtype), torch.float32)
         after = verifying.Asked(before.records, before.inputs, verifying.answers_of(model, before.inputs))
         moved = verifying.largest_difference(before.answers, after.answers)
         return after, {

@@ -97,6 +97,14 @@ def stored_dtype(path: str) -> torch.dtype:
     return found
 
 
+def cast(model: Any, dtype: torch.dtype) -> Any:
+    """Give what is saved of a model another type, in place. Tables that are computed, such as rotary ones, stay."""
+    for value in model.state_dict(keep_vars=True).values():
+        if value.is_floating_point():
+            value.data = value.data.to(dtype)
+    return model
+
+
 def folds_of(config: Any) -> list[str]:
     """The surgeries of a configuration that have to be folded. ValueError for those that cannot be, with the reason."""
     own = getattr(config, "model_type", "") == "vitrail"
@@ -126,7 +134,8 @@ def fold(opened: Opened, say: Say = print) -> None:
         say(f"folded {merge_sltrain(model)} low-rank layers")
     if hasattr(model.config, operating.KEY):
         kept = dict(getattr(model.config, operating.KEY) or {})
-        kept.pop("surgeries", None)
+        left = [one for one in kept.pop("surgeries", []) if one["name"] not in FOLDED]
+        kept |= {"surgeries": left} if left else {}
         delattr(model.config, operating.KEY)
         if kept:
             setattr(model.config, operating.KEY, kept)

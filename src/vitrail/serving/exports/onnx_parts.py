@@ -215,6 +215,9 @@ def _multimodal(bundle: Bundle) -> list[Part]:
     read = _with_positions({"inputs_embeds": placed.clone(), "attention_mask": torch.ones_like(seen)})
     twice = {name: torch.cat([value, value.flip(0)])[:, -9:].contiguous() for name, value in read.items()}
     twice["position_ids"] = torch.arange(9).expand(2, 9).contiguous()
+    mask = torch.ones_like(twice["attention_mask"])
+    mask[0, :3] = 0
+    padded = _with_positions({"inputs_embeds": twice["inputs_embeds"], "attention_mask": mask})
     return [
         Part(
             "vision_encoder",
@@ -240,7 +243,7 @@ def _multimodal(bundle: Bundle) -> list[Part]:
             twice,
             dict.fromkeys(twice, _ROWS),
             ("logits",),
-            [read],
+            [read, padded],
             "no cache; positions count from the first token that the mask keeps",
             masked="attention_mask",
         ),
