@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from vitrail.models.surgery import operating
 from vitrail.serving.exports import verifying
-from vitrail.serving.exports.export import Settings, export
+from vitrail.serving.exports.export import LAST_PLACES, Settings, export
 from vitrail.serving.exports.folding import fold, open_model
 
 ATTENTION = r".*language_model.*\.(q_proj|v_proj)"
@@ -21,7 +21,7 @@ def said(_):
     pass
 
 
-def adapter(base, folder, config):
+def adapter(base, folder, config, size=0.1):
     """Adapters with values on the model in ``base``, as PEFT saves them."""
     from vitrail.models.loading import load
 
@@ -30,7 +30,7 @@ def adapter(base, folder, config):
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "lora_" in name or "hada_" in name or "ia3_" in name:
-                value.add_(torch.randn_like(value) * 0.3)
+                value.add_(torch.randn_like(value) * size)
     model.peft_config["default"].base_model_name_or_path = str(base)
     model.save_pretrained(folder)
     return str(folder)
@@ -80,6 +80,24 @@ def test_folding_keeps_what_the_adapted_model_says(saved_family, tmp_path, kind)
     assert not any("lora" in name or "base_layer" in name for name in opened.bundle.model.state_dict())
     after = verifying.answers_of(opened.bundle.model, before.inputs)
     assert verifying.largest_difference(before.answers, after) <= verifying.TOLERANCE
+
+
+def test_what_float32_cannot_tell_apart_is_equal(saved_family, tmp_path):
+    """Large adapters in float32: sums in another order differ by more than 1e-5, and no more than last places do."""
+    opened = open_model(adapter(saved_family("llava"), tmp_path / "a", lora(r=8), size=0.5), say=said)
+    before = verifying.asked(opened.bundle)
+    fold(opened, said)
+    model = opened.bundle.model
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    after = verifying.answers_of(model, before.inputs)
+    moved = verifying.moved_by_last_places(model, before.inputs, after)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    difference = verifying.largest_difference(before.answers, after)
+    assert 0 < moved < 1e-3 and difference <= LAST_PLACES * moved
+    with torch.no_grad():
+        model.model.language_model.layers[0].self_attn.q_proj.weight[0, 0] += 0.05
+    wrong = verifying.largest_difference(before.answers, verifying.answers_of(model, before.inputs))
+    assert wrong > LAST_PLACES * moved
 
 
 def test_weights_in_bfloat16_are_rounded_once(saved_family, tmp_path):

@@ -55,6 +55,29 @@ def largest_difference(answers: list[dict[str, Tensor]], others: list[dict[str, 
     return worst
 
 
+def moved_by_last_places(
+    model: Any, asked: list[dict[str, Tensor]], answers: list[dict[str, Tensor]]
+) -> float:
+    """How far predictions move when every weight of a linear layer moves by one unit in its last place, up or down.
+
+    ``answers`` are those to ``asked`` before. What float32 cannot tell apart: (W + B A) x and W x + B (A x) are summed
+    in another order, and in a deep model that shows. The weights are as they were afterwards, to the bit.
+    """
+    _nudge(model, 1)
+    moved = largest_difference(answers, answers_of(model, asked))
+    _nudge(model, -1)
+    return moved
+
+
+def _nudge(model: Any, direction: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module.weight.is_floating_point():
+            up = torch.rand(module.weight.shape, generator=generator).to(module.weight.device) < 0.5
+            towards = torch.where(up, float("inf"), float("-inf")) * direction
+            module.weight.data = torch.nextafter(module.weight.data, towards.to(module.weight.dtype))
+
+
 def require_equal(difference: float, what: str, tolerance: float) -> None:
     """ValueError where a difference is larger than ``tolerance``."""
     if not difference <= tolerance:
