@@ -54,8 +54,8 @@ def main(job_file: str) -> None:
     inputs = load_file(job["inputs"])
     prompts: list[dict[str, Any]] = [{} for _ in range(job["prompts"])]
     for name, value in inputs.items():
-        number, _, argument = name.partition("/")
-        prompts[int(number)][argument] = value
+        place, _, argument = name.partition("/")
+        prompts[int(place)][argument] = value
     for number, prompt in enumerate(prompts):
         for name, value in ask(model.eval(), prompt).items():
             found[f"{number}/{name}"] = value

@@ -12,7 +12,7 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Places:
     summary: int
 
     @property
-    def strategy(self) -> str:
+    def strategy(self) -> Literal["default", "full"]:
         """``vision_feature_select_strategy``."""
         return "default" if self.summary else "full"
 
@@ -77,11 +77,12 @@ def _tower(bundle: Bundle) -> tuple[Places | None, list[str]]:
             "SigLIP, DINOv2, ViT); train with tower: {name: huggingface, …}, or export the whole with --to onnx"
         ]
     parameter = next(tower.model.parameters())
-    channels = getattr(tower.model.config, "num_channels", 3)
+    inner: Any = tower.model.config
+    channels = getattr(inner, "num_channels", 3)
     pixels = torch.zeros(1, channels, tower.image_size, tower.image_size, dtype=parameter.dtype)
     with torch.inference_mode():
         hidden = tower.model(pixels.to(parameter.device), output_hidden_states=True).hidden_states
-    about = f"its tower {tower.model.config.model_type!r}"
+    about = f"its tower {inner.model_type!r}"
     hidden = hidden[tower.config.layer]
     if hidden.ndim != 3:
         return None, [

@@ -80,10 +80,9 @@ def sentences(parts: list[Part]) -> list[str]:
 
 def _export(part: Part, path: Path) -> None:
     dims = {name: torch.export.Dim(name, min=1) for axes in part.axes.values() for name in axes.values()}
-    shapes = {
-        argument: {axis: dims[name] for axis, name in part.axes[argument].items()}
-        for argument in part.example
-    }
+    shapes = tuple(  # by place: a module's own names of its arguments may be others
+        {axis: dims[name] for axis, name in part.axes[argument].items()} for argument in part.example
+    )
     size = sum(one.numel() * one.element_size() for one in part.module.parameters())
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

@@ -113,7 +113,7 @@ class _Encoder(nn.Module):
 def _encoder(bundle: Bundle) -> Part:
     encoded = [bundle.encoder.encode(record) for record in records("encoder")]  # type: ignore[arg-type]
     batch = bundle.collator()(encoded)
-    rows = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    rows: dict[str, Tensor] = {name: batch[name] for name in ("input_ids", "attention_mask")}
     return Part(
         "model",
         _Encoder(bundle.model),

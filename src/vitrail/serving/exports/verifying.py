@@ -117,10 +117,10 @@ def ask_afresh(
     answers: list[dict[str, Tensor]] = [{} for _ in prompts.inputs]
     made: list[dict[str, Tensor]] = [{} for _ in prompts.inputs]
     for key, value in found.items():
-        number, _, name = key.partition("/")
-        (made if name.startswith("made/") else answers)[int(number)][name.removeprefix("made/")] = value
-    for number, one in enumerate(made if processor else []):
-        _require_same_inputs(number, prompts.inputs[number], one)
+        number, _, what = key.partition("/")
+        (made if what.startswith("made/") else answers)[int(number)][what.removeprefix("made/")] = value
+    for asked_as, one in enumerate(made if processor else []):
+        _require_same_inputs(asked_as, prompts.inputs[asked_as], one)
     return answers
 
 
