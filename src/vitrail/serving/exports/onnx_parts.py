@@ -71,12 +71,10 @@ class _WholeText(_Text):
 def _dual_encoder(bundle: Bundle) -> list[Part]:
     encoded = [bundle.encoder.encode(record) for record in records("dual encoder")]  # type: ignore[arg-type]
     batch = model_inputs(bundle.model, bundle.collator()(encoded))
-    pixels, rows = (
-        batch["pixel_values"],
-        {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch},
-    )
+    pixels = batch["pixel_values"]
+    rows: dict[str, Tensor] = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
     masked = "attention_mask" in rows
-    more = {name: torch.cat([value, value.flip(0)[:1]]) for name, value in rows.items()}
+    more: dict[str, Tensor] = {name: torch.cat([one, one.flip(0)[:1]]) for name, one in rows.items()}
     return [
         Part(
             "vision_model",
