@@ -169,7 +169,9 @@ def _merge_adapters(model: Any, say: Say) -> Any:
     more = f"; {len(same)} adapters hold nothing" if same else ""
     say(f"folded adapters into {len(layers) - len(same)} of {len(layers)} layers{more}")
     try:
-        return model.merge_and_unload(safe_merge=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="All adapters are already merged")
+            return model.merge_and_unload(safe_merge=True)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"PEFT cannot fold these adapters: {first_line(error)}") from None
 
