@@ -360,6 +360,16 @@ _built_in(
     offline_needles="OfflineNeedles in which picture, row and column is this?",
     offline_quality="OfflineQuality what distorts this picture?",
     offline_assessment="OfflineAssessment scores against known distortion",
+    offline_rules="OfflineRules does this scene break a rule?",
+    offline_conditions="OfflineConditions does this condition of a rule hold?",
+)
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.os_bench",
+    os_bench="OSBench pictures that break rules, and that nearly do",
+)
+_built_in(
+    "inferencer", "evaluation.clue", clue="ClueInferencer does a picture break a constitution? with a trace"
 )
 _built_in(
     "operation",

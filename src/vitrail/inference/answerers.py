@@ -6,12 +6,15 @@ Loops and curation ask an :class:`Answerer` and do not know which it is. One at 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vitrail.data.records import Chat
+from vitrail.data.records import Chat, Media
 from vitrail.inference.generation import GenerationSettings, Reply
+from vitrail.storage import atomic
+from vitrail.storage.cache import default_root, key
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -85,3 +88,44 @@ def question(text: str, system: str | None = None, images: Sequence[Any] = ()) -
     turns: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": (*images, {"type": "text", "text": text})})
     return Chat(messages=tuple(turns))  # type: ignore[arg-type]
+
+
+class KeptAnswerer:
+    """An answerer whose answers are kept in a folder, so that an equal question to an equal name is asked once.
+
+    For models of this machine; one at an address keeps its own. What a name stands for must not change.
+    """
+
+    def __init__(self, inner: Answerer, folder: Path | str | None = None) -> None:
+        self._inner = inner
+        self._folder = Path(folder) if folder is not None else default_root() / "answers"
+
+    @property
+    def name(self) -> str:
+        """The inner one's."""
+        return self._inner.name
+
+    def ask(
+        self, chats: Sequence[Chat], settings: GenerationSettings | None = None, *, root: Path | None = None
+    ) -> list[Reply]:
+        """Answers in order; only those that are not kept are asked for, all at once."""
+        chosen = settings or GenerationSettings()
+        paths = [self._path(chat, chosen, root) for chat in chats]
+        missing = [place for place, path in enumerate(paths) if not path.exists()]
+        asked = self._inner.ask([chats[place] for place in missing], chosen, root=root) if missing else ()
+        for place, reply in zip(missing, asked, strict=True):
+            kept = {"text": reply.text, "tokens": list(reply.tokens), "finished": reply.finished}
+            atomic.write_json(paths[place], kept)
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [Reply(one["text"], tuple(one["tokens"]), one["finished"]) for one in found]
+
+    def _path(self, chat: Chat, settings: GenerationSettings, root: Path | None) -> Path:
+        said = [
+            [message.role, *(_content(part, root) for part in message.content)] for message in chat.messages
+        ]
+        name = key("answer", self.name, settings.model_dump(), said)
+        return self._folder / name[:2] / f"{name}.json"
+
+
+def _content(part: Any, root: Path | None) -> Any:
+    return key(part.read(root)) if isinstance(part, Media) else part.model_dump(mode="json")

@@ -16,6 +16,7 @@ from pydantic import Field
 from vitrail.data.sources import Source
 from vitrail.evaluation.benchmarks.benchmark import LETTER, LETTER_RANKING, Benchmark
 from vitrail.evaluation.benchmarks.mmr import pair_figures
+from vitrail.evaluation.benchmarks.os_bench import MODES, judged_remarks
 from vitrail.evaluation.benchmarks.pope import yes_no_figures
 from vitrail.evaluation.benchmarks.q_bench import QBench, QBenchAssessment
 from vitrail.evaluation.benchmarks.seed_bench_2_plus import SeedBench2Plus
@@ -34,7 +35,9 @@ SUITE = (
     "offline_quality",
     "offline_assessment",
 )
-"""What ``--suite offline`` asks, in order."""
+"""What ``--suite offline`` asks, in order. Rules and their conditions are asked by name: they need a judge's way of
+asking.
+"""
 PLAIN = {"instruction": "plain"}
 
 
@@ -264,3 +267,61 @@ class OfflineAssessment(Composed):
     def figures(cls, rows: Rows) -> list[Figure]:
         """As Q-Bench's."""
         return QBenchAssessment.figures(rows)
+
+
+class OfflineRules(Composed):
+    """Does this scene break a rule? In pairs that do and nearly do, as OS Bench has them."""
+
+    name = "offline_rules"
+    title = "Scenes that break rules, and that nearly do"
+    modes: ClassVar[Mapping[str, Mapping[str, Any]]] = MODES
+
+    class Config(Composed.Config):
+        """``kinds``: the rules' ids."""
+
+        names: Literal["known"] = "known"
+
+    def composed(self) -> Any:
+        """Rules in turn."""
+        from vitrail.data.scenes.rules import RuledScenes
+
+        c = self.config
+        return RuledScenes(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As OS Bench's."""
+        return yes_no_figures(rows)
+
+    @classmethod
+    def remarks(cls, rows: Rows) -> list[str]:
+        """As OS Bench's."""
+        return judged_remarks(rows)
+
+
+class OfflineConditions(Composed):
+    """Does this condition of a rule hold? Balanced, or skewed to teach a habit."""
+
+    name = "offline_conditions"
+    title = "Conditions of rules about scenes"
+
+    class Config(Composed.Config):
+        """``yes``: how often a condition holds, by its kind (thing, kind, colour; default one half); ``context``: how
+        often its companion stands beside it (one half: as often as not).
+        """
+
+        names: Literal["known"] = "known"
+        yes: dict[str, float] = Field(default_factory=dict)
+        context: float = Field(default=0.5, ge=0, le=1)
+
+    def composed(self) -> Any:
+        """Kinds of condition in turn."""
+        from vitrail.data.scenes.rules import ConditionQuestions
+
+        c = self.config
+        return ConditionQuestions(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds, c.yes, c.context)
+
+    @classmethod
+    def figures(cls, rows: Rows) -> list[Figure]:
+        """As POPE's."""
+        return yes_no_figures(rows)

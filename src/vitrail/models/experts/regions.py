@@ -8,7 +8,7 @@ DINO), or one with classes of its own (DETR, RT-DETR). Without one, a grid; or b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -55,6 +55,18 @@ class Given:
     def propose(self, picture: PILImage.Image, categories: Sequence[str]) -> list[Box]:
         """Those boxes, inside the picture."""
         return _inside(self.boxes, picture.size)
+
+
+class Labelled:
+    """Boxes that somebody knows by what they show: for each word its boxes, the likeliest first."""
+
+    def __init__(self, boxes: Mapping[str, Sequence[Any]]) -> None:
+        self.boxes = {word: [tuple(box) for box in some] for word, some in boxes.items()}
+
+    def propose(self, picture: PILImage.Image, categories: Sequence[str]) -> list[Box]:
+        """The boxes of the words in ``categories``, inside the picture."""
+        found = [box for word in categories for box in self.boxes.get(word, ())]
+        return _inside(found, picture.size)
 
 
 class Detector:
