@@ -57,6 +57,15 @@ COMMANDS: dict[str, Command] = {
             ),
         },
     ),
+    "judge": Command(
+        "which pictures break which rules of a constitution, and why",
+        "judge",
+        children={
+            "prepare": Command(
+                "a language model makes rules objective and takes them apart", "judge_prepare"
+            ),
+        },
+    ),
     "leaderboard": Command(
         "all results below a folder: models by benchmarks, intervals, ties", "leaderboard"
     ),

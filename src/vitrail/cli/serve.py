@@ -8,6 +8,7 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
+from vitrail.cli import judge as judging
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.parsing import add_methods, add_threads, methods_of, natural, positive
 
@@ -31,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name, metavar, about in LIMITS:
         limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
     add_methods(parser)
+    judging.add_judging(parser, required=False)
     add_threads(parser)
 
 
@@ -48,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     require_library()
     key = key_of(args.key_variable)
     with ExitStack() as stack:
+        rules = _rules(args)
         bundle = _bundle(args, stack)
         settings = settings_of(args, key)
-        return _serve(bundle, settings, args)
+        judge = None if rules is None else judging.judge_of(args, rules, judging.settings_of(args), bundle)[0]
+        return _serve(bundle, settings, args, judge)
 
 
 def require_library() -> None:
@@ -98,6 +102,22 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _rules(args: argparse.Namespace) -> Any:
+    """The constitution that pictures are judged by, if one is named. ValueError before a model is loaded."""
+    if args.constitution is None:
+        names = ("clip", "relevance", "detector", "undecided", "whole", "set")
+        given = [f"--{name}" for name in names if getattr(args, name)]
+        if given:
+            raise ValueError(f"{given[0]} goes with --constitution FILE, by which pictures are judged")
+        return None
+    from vitrail.inference.constitution import Constitution
+
+    rules = Constitution.read(args.constitution)
+    if judging.settings_of(args).divide:
+        rules.require_divided()
+    return rules
+
+
 def _bundle(args: argparse.Namespace, stack: ExitStack) -> Any:
     from vitrail.inference.methods import using
     from vitrail.models.loading import load
@@ -110,13 +130,13 @@ def _bundle(args: argparse.Namespace, stack: ExitStack) -> Any:
     return stack.enter_context(using(bundle, methods_of(args)))
 
 
-def _serve(bundle: Any, settings: Any, args: argparse.Namespace) -> int:
+def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = None) -> int:
     import uvicorn
 
     from vitrail.serving.application import create
 
     config = uvicorn.Config(
-        create(bundle, settings),
+        create(bundle, settings, judge),
         host=args.host,
         port=args.port,
         lifespan="on",

@@ -26,6 +26,7 @@ from PIL import Image as PILImage
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.decoding import decode_rgb
+from vitrail.data.media import why_unreadable
 from vitrail.data.records import Image
 from vitrail.inference.constitution import Constitution, Rule, all_of, any_of
 from vitrail.inference.debiased import FLOOR, PROMPT, DebiasedJudge, Fill, asking, shares
@@ -253,8 +254,11 @@ class ClueJudge:
 def opened(given: Any, root: Path | None = None) -> tuple[PILImage.Image, Image]:
     """A picture in any form as RGB, and as a part of a chat that holds its bytes. ValueError for what is none."""
     if isinstance(given, (str, Path)):
-        given = (Path(root or ".") / given).read_bytes()
+        given = Image(path=str(given))
     if isinstance(given, Image):
+        problem = why_unreadable(given, root)
+        if problem is not None:
+            raise ValueError(problem)
         given = given.read(root)
     if isinstance(given, bytes):
         picture = decode_rgb(given)

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from vitrail.serving import moderations
 from vitrail.serving.conversation import chat_of
 from vitrail.serving.errors import Refused, printable, unexpected
 from vitrail.serving.gate import Gate
+from vitrail.serving.moderations import Judged, JudgeOrder, ModerationRequest
 from vitrail.serving.orders import Begun, Event, Order, Prompt
 from vitrail.serving.replies import ChatReply, Reply, TextReply, Words
 from vitrail.serving.requests import ChatRequest, CompletionRequest, Sampled, parsed
@@ -28,23 +31,30 @@ from vitrail.serving.settings import Serving
 from vitrail.serving.worker import Ticket, Worker
 
 if TYPE_CHECKING:
+    from vitrail.inference.clue import ClueJudge
     from vitrail.models.bundle import Bundle
 
 T = TypeVar("T")
 
 
-def create(bundle: Bundle, settings: Serving) -> Gate:
-    """The endpoint for a model. ValueError for one that writes no text."""
+def create(bundle: Bundle, settings: Serving, judge: ClueJudge | None = None) -> Gate:
+    """The endpoint for a model, which also judges pictures where a ``judge`` of it is given.
+
+    ValueError for a model that writes no text.
+    """
     require_writer(bundle)
-    endpoint = Endpoint(bundle, settings)
+    endpoint = Endpoint(bundle, settings, judge)
     app = FastAPI(title="vitrail", docs_url=None, redoc_url=None, lifespan=endpoint.lifespan)
     app.add_api_route("/health", endpoint.health, methods=["GET"])
     app.add_api_route("/v1/models", endpoint.models, methods=["GET"])
     app.add_api_route("/v1/models/{name:path}", endpoint.model, methods=["GET"])
-    for path, route, kind in (
+    routes: list[tuple[str, Any, type[BaseModel]]] = [
         ("/v1/chat/completions", endpoint.chat, ChatRequest),
         ("/v1/completions", endpoint.completions, CompletionRequest),
-    ):
+    ]
+    if judge is not None:
+        routes.append(("/v1/moderations", endpoint.moderations, ModerationRequest))
+    for path, route, kind in routes:
         schema = {"application/json": {"schema": kind.model_json_schema()}}
         extra = {"requestBody": {"required": True, "content": schema}}
         app.add_api_route(path, route, methods=["POST"], openapi_extra=extra)
@@ -65,8 +75,9 @@ def require_writer(bundle: Bundle) -> None:
 class Endpoint:
     """The routes of one model."""
 
-    def __init__(self, bundle: Bundle, settings: Serving) -> None:
+    def __init__(self, bundle: Bundle, settings: Serving, judge: ClueJudge | None = None) -> None:
         self.settings, self.worker, self.begun = settings, Worker(bundle), int(time.time())
+        self.judge = judge
         self._words = Words(bundle.tokenizer)
         self._decoding = asyncio.Semaphore(1)
 
@@ -113,6 +124,22 @@ class Endpoint:
         return await self._answer(
             request, asked, order, TextReply(self.settings.name, self._words, asked.logprobs)
         )
+
+    async def moderations(self, request: Request) -> Response:
+        """``POST /v1/moderations``."""
+        assert self.judge is not None
+        asked = parsed(ModerationRequest, await request.body())
+        if asked.model is not None:
+            self._require_name(asked.model)
+        async with self._decoding:
+            pictures = await asyncio.to_thread(moderations.pictures_of, asked, self.settings.limits)
+        ticket = self.worker.submit(JudgeOrder(self.judge, pictures))
+        try:
+            (judged,) = await unless_gone(request, _collected(ticket))
+        finally:
+            ticket.cancel()
+        assert isinstance(judged, Judged)
+        return JSONResponse(moderations.answer(self.settings.name, judged))
 
     def _order(
         self,
@@ -173,7 +200,7 @@ class Endpoint:
             raise Refused(404, printable(message), param="model", code="model_not_found")
 
 
-async def _collected(ticket: Ticket) -> list[Event]:
+async def _collected(ticket: Ticket) -> list[Any]:
     return [event async for event in ticket]
 
 

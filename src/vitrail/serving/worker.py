@@ -11,11 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vitrail.serving.errors import Refused, unexpected
+from vitrail.serving.moderations import Judged, JudgeOrder
 from vitrail.serving.orders import Event, Order, carry_out
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ FIRST_GUESS = 1.0
 class Ticket:
     """An order on its way: iterate over it for its events. :meth:`cancel` frees its place."""
 
-    def __init__(self, order: Order, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, order: Order | JudgeOrder, loop: asyncio.AbstractEventLoop) -> None:
         self.order, self.cancelled = order, threading.Event()
-        self._loop, self._events = loop, asyncio.Queue[Event | BaseException | None]()
+        self._loop, self._events = loop, asyncio.Queue[Event | Judged | BaseException | None]()
 
-    def tell(self, event: Event | BaseException | None) -> None:
+    def tell(self, event: Event | Judged | BaseException | None) -> None:
         """From the worker: an event, why it failed, or None at the end."""
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody listens
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
@@ -43,7 +44,7 @@ class Ticket:
         """Nobody waits for it any more."""
         self.cancelled.set()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncIterator[Any]:
         while (event := await self._events.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
@@ -80,7 +81,7 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join()
 
-    def submit(self, order: Order) -> Ticket:
+    def submit(self, order: Order | JudgeOrder) -> Ticket:
         """Put an order in line. To be called in an event loop, which then gets the events."""
         ticket = Ticket(order, asyncio.get_running_loop())
         with self._changed:
@@ -119,7 +120,10 @@ class Worker:
             return
         begun = time.monotonic()
         try:
-            carry_out(self._bundle, ticket.order, ticket.tell, ticket.cancelled)
+            if isinstance(ticket.order, JudgeOrder):
+                ticket.tell(ticket.order.judged())
+            else:
+                carry_out(self._bundle, ticket.order, ticket.tell, ticket.cancelled)
             ticket.tell(None)
         except Refused as refused:
             ticket.tell(refused)

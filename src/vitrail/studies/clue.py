@@ -6,7 +6,8 @@ those about colours and kinds are answered yes in 80 %, and in which a companion
 80 %. They differ in how it then judges pairs of pictures that break a harmless rule of two to four conditions, and
 that nearly do. Control: conditions at a threshold of one half. Methods: against the answer without a picture, and
 beside that against the picture with the central thing erased (boxes are known). Context: all rules in one question, and
-one question a rule. The figure is F1 of *broken*; recall, accuracy and calls of the model stand in each cell's ``probe``.
+one question a rule. The figure is F1 of *broken*; recall, accuracy and calls of the model stand in each cell's
+``probe``.
 
 A model of this size cannot reason in words, so what the contrasts leave open is decided by whether the picture makes
 the condition likelier than no picture. What this testbed can carry: whether the contrasts undo a planted habit (the
@@ -109,8 +110,9 @@ def rates(run: RunFolder, bundle: Bundle) -> dict[str, float]:
 
 STUDY = Study(
     paper="clue",
-    claim="A model with a planted habit of saying yes finds broken rules with a higher F1 when each condition is "
-    "judged against its answer without the picture, and with the central thing erased, than at a threshold of one half.",
+    claim="A model with a planted habit of saying yes finds broken rules with a higher F1 when each condition "
+    "is judged against its answer without the picture, and with the central thing erased, than at a threshold of one "
+    "half.",
     published="OS Bench, InternVL2-8B-AWQ: F1 0.879 and accuracy 87.4 %, without debiased judgement 0.746 and 66.6 %; "
     "InternVL2-76B reaches recall 95.9 % against 79.7 % for the whole constitution in one query",
     kind="superiority",
