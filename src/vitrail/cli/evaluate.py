@@ -9,7 +9,7 @@ from typing import Any
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
 from vitrail.cli.own_data import run_name
-from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, positive
+from vitrail.cli.parsing import add_json, add_methods, add_threads, methods_of, part_named, positive
 
 DEFAULTS = {"instruction": "plain", "inferencer": "likelihood", "metric": None}
 IN_WORDS: dict[str, Any] = {
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="ask again with questions changed: side-64, gaussian_noise-3, swap_characters-2+fog-1 …",
     )
     parser.add_argument("--instruction", help="how questions are put (default plain)")
-    parser.add_argument("--inferencer", help="likelihood (default) or generate")
+    parser.add_argument("--inferencer", help="likelihood (default), generate … or NAME:FIELD=VALUE,…")
     parser.add_argument("--metric", help="default: accuracy for likelihood, match for generate")
     add_methods(parser)
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="default 16")
@@ -196,8 +196,12 @@ def _file_task(args: argparse.Namespace) -> tuple[Any, Any]:
             f"{args.data} holds no record that can be used ({rows[0] if rows else 'it is empty'})"
         )
     defaults = DEFAULTS if args.address is None else IN_WORDS
-    parts: dict[str, Any] = {name: getattr(args, name) or default for name, default in defaults.items()}
-    parts["metric"] = parts["metric"] or ("match" if parts["inferencer"] == "generate" else "accuracy")
+    given = {name: getattr(args, name) for name in defaults}
+    parts: dict[str, Any] = {
+        name: part_named(given[name]) if given[name] else default for name, default in defaults.items()
+    }
+    words = (given["inferencer"] or parts["inferencer"]).partition(":")[0] == "generate"
+    parts["metric"] = parts["metric"] or ("match" if words else "accuracy")
     place = str(Path(args.data).absolute()) if Path(args.data).exists() else args.data
     # A report looks there for the pictures; what was asked is in the fingerprint of the source.
     parts["scenario"] = {"name": "file", "path": place}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.cli.evaluate import answers_folder, ask
+from vitrail.cli.parsing import part_named
 
 
 def on_benchmark(args: argparse.Namespace, progress: Any) -> dict[str, dict[str, Any]]:
@@ -67,7 +68,7 @@ def task_of(args: argparse.Namespace) -> Any:
     parts = benchmark.parts(args.mode)
     for seam in ("instruction", "inferencer", "metric"):
         if getattr(args, seam):
-            parts[seam] = getattr(args, seam)
+            parts[seam] = part_named(getattr(args, seam))
     scenario = {
         **scenario_of(args.benchmark, args.data, args.settings),
         "n": args.limit,

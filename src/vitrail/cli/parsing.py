@@ -89,6 +89,16 @@ def methods_of(args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     return [(name, filled("inference", name, settings)) for name, settings in named]
 
 
+def part_named(text: str) -> str | dict[str, Any]:
+    """A part of a task as a word names it: ``name``, or ``name:field=value,…``. ValueError if malformed."""
+    if ":" not in text:
+        return text
+    from vitrail.inference.methods import parse
+
+    name, settings = parse(text)
+    return {"name": name, **settings}
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads``."""
     parser.add_argument(

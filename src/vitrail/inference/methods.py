@@ -70,9 +70,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     for part in filter(None, rest.split(",")):
         field_name, equals, value = part.partition("=")
         if not equals:
-            raise ValueError(
-                f"--method {text}: {part!r} is no field=value; write {name}:field=value,field=value"
-            )
+            raise ValueError(f"{text}: {part!r} is no field=value; write {name}:field=value,field=value")
         settings[field_name.strip()] = yaml.safe_load(value)
     return name, settings
 

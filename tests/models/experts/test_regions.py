@@ -8,7 +8,7 @@ import transformers as T
 from PIL import Image as PILImage
 
 import family_files
-from vitrail.models.experts.regions import Detector, Given, Grid
+from vitrail.models.experts.regions import Detector, Given, Grid, Labelled
 
 PICTURE = PILImage.new("RGB", (64, 48), (10, 200, 30))
 
@@ -60,3 +60,10 @@ def test_a_detector_looks_for_the_categories_it_is_told():
 def test_what_detects_nothing_is_refused(saved_family):
     with pytest.raises(ValueError, match="detects nothing"):
         Detector.from_pretrained(str(saved_family("llava")))
+
+
+def test_known_boxes_are_those_of_the_words():
+    known = Labelled({"cat": [[-3, 2, 9, 9], [30, 0, 40, 5]], "dog": [[1, 1, 4.5, 4]]})
+    picture = PILImage.new("RGB", (20, 10))
+    assert known.propose(picture, ["dog", "cat"]) == [(1, 1, 5, 4), (0, 2, 9, 9)]
+    assert known.propose(picture, ["cow"]) == []
