@@ -48,12 +48,8 @@ def test_rules_of_the_record(tmp_path, nano):
 
 
 def test_what_cannot_be_judged_is_set_aside(tmp_path, nano):
-    two = record(2).model_copy(update={"messages": (record(2).messages[0],) * 1})
-    content = (*two.messages[0].content, picture(9))
-    two = two.model_copy(update={"messages": (two.messages[0].model_copy(update={"content": content}),)})
-    words = record(3).model_copy(
-        update={"choices": record(3).choices.model_copy(update={"options": _texts("a", "b")})}
-    )
+    two = Chat.model_validate({**record(2).model_dump(), "messages": [_shown(picture(2), picture(9))]})
+    words = Chat.model_validate({**record(3).model_dump(), "choices": {"options": ["a", "b"], "answer": 0}})
     path = run_task(task(constitution=RULES), nano, tmp_path, source=source(record(0), two, words))
     reasons = [row["reason"] for row in read_answers(path).set_aside]
     assert "has 2 pictures; a judge looks at one" in reasons[0] and "judged by yes and no" in reasons[1]
@@ -61,8 +57,8 @@ def test_what_cannot_be_judged_is_set_aside(tmp_path, nano):
     assert "has no rules; give the inferencer a constitution" in bare[0]["reason"]
 
 
-def _texts(*words):
-    return tuple(({"type": "text", "text": word},) for word in words)
+def _shown(*pictures):
+    return {"role": "user", "content": [*pictures, {"type": "text", "text": "Does it break a rule?"}]}
 
 
 def test_killed_and_gone_on_it_is_the_same_file(tmp_path, nano):

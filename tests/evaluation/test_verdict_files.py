@@ -33,9 +33,9 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def judged(nano):
-    def call(pictures, out, settings=None, told=TOLD, progress=None, rules=RULES):
+    def call(pictures, out, settings=None, told=TOLD, progress=None, rules=RULES, boxes=None):
         judge = ClueJudge(nano, rules, settings or ClueSettings(undecided="threshold"), batch_size=1)
-        return judge_pictures(judge, pictures, out, told=told, progress=progress)
+        return judge_pictures(judge, pictures, out, told=told, boxes=boxes, progress=progress)
 
     return call
 
@@ -70,6 +70,17 @@ def test_a_picture_that_was_mended_is_judged_again(judged, pictures, tmp_path):
     found = judged([*pictures, tmp_path / "none.png"], out)
     assert len(found.judged) == 5 and "does not exist" in found.set_aside[0]["reason"]
     assert len(read_verdicts(out).rows) == 6 and len(out.read_text().splitlines()) == 8
+
+
+def test_known_boxes_are_erased(judged, pictures, tmp_path):
+    rules = [{"id": "a", "text": "x", "clauses": [["a dog"]], "central_words": {"a dog": ["dog"]}}]
+    where = {pictures[0].as_posix(): {"dog": [[1, 1, 9, 9]]}}
+    found = judged(pictures[:2], tmp_path / "v.jsonl", rules=Constitution.model_validate(rules), boxes=where)
+    first, second = (row["verdict"]["trace"][0]["clauses"][0]["conditions"][0] for row in found.judged)
+    assert first["box"] == [1, 1, 9, 9] and "removed" in first
+    assert "box" not in second and second["note"] == "no detector"
+    with pytest.raises(ValueError, match="another boxes"):
+        judged(pictures[:2], tmp_path / "v.jsonl", rules=Constitution.model_validate(rules))
 
 
 def test_other_settings_are_refused(judged, pictures, tmp_path):

@@ -38,7 +38,9 @@ def test_it_is_that_of_a_plain_forward(nano):
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl", "smolvlm", "paligemma"])
-def test_every_family_has_a_score_and_a_prior(saved_family, family):
+def test_every_family_has_a_score_and_a_prior(saved_family, family, monkeypatch):
+    # The tiny vocabularies have neither word as a token.
+    monkeypatch.setattr("vitrail.inference.debiased.answer_tokens", lambda bundle: ([5, 6], [7]))
     bundle = load(str(saved_family(family)))
     with_picture, other, prior = yes_no_scores(
         bundle, [(picture(1), "it rains"), (picture(2), "it rains"), (None, "it rains")]
@@ -55,7 +57,7 @@ def test_what_the_other_tokens_have_does_not_matter():
 
 def test_words_that_cannot_be_told_apart(nano, monkeypatch):
     monkeypatch.setattr(type(nano.encoder), "text_ids", lambda self, text: [7, len(text)])
-    with pytest.raises(ValueError, match="share the first token 7 in the tokenizer"):
+    with pytest.raises(ValueError, match="Yes and No begin with the same token"):
         yes_no_score(nano, None, "it rains")
     with pytest.raises(ValueError, match="must hold"):
         asking("x", None, "Is it?")

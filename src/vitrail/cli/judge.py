@@ -20,6 +20,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="files, or folders of them")
     add_judging(parser)
     parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="JSON of where things are: {picture: {central word: [[x1, y1, x2, y2]]}}, instead of a detector",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="FILE", help="verdicts as JSON lines; a later start goes on with it"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="an HTML page of pictures and traces")
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     rules, settings = Constitution.read(args.constitution), settings_of(args)
     if settings.divide:
         rules.require_divided()
-    pictures = pictures_below(args.pictures)
+    pictures, boxes = pictures_below(args.pictures), _boxes(args.boxes)
     prepare_libraries(args.threads)
     progress = make_progress("none" if args.quiet or args.json else "auto")
     judge, told = judge_of(args, rules, settings, _bundle(args), args.batch_size)
@@ -74,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     tell = now_and_then(lambda done, total: progress.note(f"{done:,} of {total:,} pictures"))
     with tempfile.TemporaryDirectory() as scratch:
         out = args.out or Path(scratch) / "verdicts.jsonl"
-        found = judge_pictures(judge, pictures, out, told=told, progress=tell)
+        found = judge_pictures(judge, pictures, out, told=told, boxes=boxes, progress=tell)
     if args.report is not None:
         from vitrail.evaluation.verdict_page import write_page
 
@@ -134,6 +140,22 @@ def judge_of(
         "detector": args.detector,
     }
     return judge, told
+
+
+def _boxes(path: Path | None) -> dict[str, dict[str, Any]] | None:
+    """ValueError for a file that is no JSON of that form."""
+    import json
+
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--boxes {path} is no JSON file: {error}") from None
+    good = isinstance(found, dict) and all(isinstance(one, dict) for one in found.values())
+    if not good:
+        raise ValueError(f"--boxes {path} must be {{picture: {{central word: [[x1, y1, x2, y2]]}}}}")
+    return {Path(name).as_posix(): one for name, one in found.items()}
 
 
 def _bundle(args: argparse.Namespace) -> Any:

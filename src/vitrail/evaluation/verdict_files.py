@@ -7,13 +7,13 @@ trace, or why it was set aside. A picture is known by its path and content: one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.inference.verdicts import trace_lines
-from vitrail.storage.cache import file_digest
+from vitrail.storage.cache import file_digest, key
 from vitrail.storage.log import JsonlLog, read_log
 
 if TYPE_CHECKING:
@@ -73,11 +73,13 @@ def judge_pictures(
     out: Path | str,
     *,
     told: dict[str, Any],
+    boxes: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> VerdictFile:
     """Judge what the file ``out`` does not hold yet, and read it.
 
-    ``told``: what else the verdicts depend on (the model's name and fingerprint, helpers), for the header. Killed and
+    ``told``: what else the verdicts depend on (the model's name and fingerprint, helpers), for the header. ``boxes``:
+    where things are, by picture and central word, in the detector's place for the pictures that it names. Killed and
     started again it goes on, and ends as the same bytes. ValueError where the file was made under other settings.
     """
     header = {
@@ -86,7 +88,9 @@ def judge_pictures(
         **told,
         "constitution": judge.constitution.model_dump(mode="json", exclude_defaults=True),
         "settings": judge.settings.model_dump(mode="json"),
+        "boxes": None if boxes is None else key("boxes", boxes),
     }
+    known = boxes or {}
     window = 4 * judge.batch_size
     with JsonlLog(out, unique="key") as log:
         _begin(log, header)
@@ -96,7 +100,8 @@ def judge_pictures(
             missing = {one for one in keys if one not in log}
             if missing:
                 # What shares a batch moves the last digits, so a window that a kill cut in two is judged whole again.
-                rows = [_row(*one) for one in zip(keys, some, judge.judge_many(some), strict=True)]
+                found = judge.judge_many(some, boxes=[known.get(path.as_posix()) for path in some])
+                rows = [_row(*one) for one in zip(keys, some, found, strict=True)]
                 log.extend([row for row in rows if row["key"] in missing])
             if progress is not None:
                 progress(min(start + window, len(pictures)), len(pictures))
@@ -141,8 +146,8 @@ def _digest(path: Path) -> str:
         return "unreadable"
 
 
-def _row(key: str, path: Path, found: Any) -> dict[str, Any]:
-    row = {"key": key, "picture": path.as_posix()}
+def _row(name: str, path: Path, found: Any) -> dict[str, Any]:
+    row = {"key": name, "picture": path.as_posix()}
     if isinstance(found, str):
         return {**row, "reason": found}
     return {**row, "verdict": found.as_json()}

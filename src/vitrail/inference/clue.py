@@ -167,9 +167,7 @@ class ClueJudge:
     def _scan(self, cases: Sequence[Case]) -> list[list[Rule]]:
         """The rules to judge of each case; the others are written into its trace."""
         rules = self.constitution.rules
-        if self.scanner is None or not cases:
-            for case in cases:
-                case.rules = {}
+        if self.scanner is None:
             return [list(rules) for _ in cases]
         kept: list[list[Rule]] = []
         # One picture at a time: what is kept must not depend on its neighbours in the last digits.

@@ -66,24 +66,18 @@ def answer_tokens(bundle: Bundle) -> tuple[list[int], list[int]]:
     A form of several tokens counts by its first one. ValueError where yes and no cannot be told apart by it.
     """
     unknown = bundle.tokenizer.unk_token_id
-    found = []
-    for forms in (YES, NO):
-        ids = [bundle.encoder.text_ids(form) for form in forms]
-        whole = {one[0] for one in ids if len(one) == 1}
-        first = {one[0] for one in ids if one}
-        found.append(sorted((whole or first) - {unknown}))
-    shared = set(found[0]) & set(found[1])
-    if shared or not all(found):
-        what = (
-            f"share the first token {sorted(shared)[0]}"
-            if shared
-            else "are unknown to it, at least one of them"
-        )
+    ids = [[bundle.encoder.text_ids(form) for form in forms] for forms in (YES, NO)]
+    found = [{one[0] for one in forms if len(one) == 1} for forms in ids]
+    if not all(found):
+        found = [{one[0] for one in forms if one} for forms in ids]
+    shared = found[0] & found[1] | {unknown}  # such as a lone space, which tells nothing
+    yes, no = (sorted(one - shared) for one in found)
+    if not yes or not no:
         raise ValueError(
-            f"the words Yes and No {what} in the tokenizer of {bundle.name}, so they cannot be told apart; take "
-            "another model"
+            f"in the tokenizer of {bundle.name} the words Yes and No begin with the same token, or with unknown ones, "
+            "so they cannot be told apart; take another model"
         )
-    return found[0], found[1]
+    return yes, no
 
 
 def asking(condition: str, picture: Image | None, prompt: str = PROMPT) -> Chat:
