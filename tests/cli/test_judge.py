@@ -56,7 +56,7 @@ def test_wrong_command_lines_name_the_word(run, places, tmp_path):
         ((*base, tmp_path / "none.json"), "there is no constitution"),
         ((*base, tmp_path / "bare.json"), "rule 'rule-1' has no clauses; write them"),
         ((*base, places / "rules.json", "--relevance", "0.2"), "name one with --clip"),
-        ((*base, places / "rules.json", "--set", "alpha=1"), "did you mean 'alpha1'"),
+        ((*base, places / "rules.json", "--set", "alfa1=1"), "did you mean 'alpha1'"),
         ((*base, places / "rules.json", "--set", "alpha1=1"), "alpha1 is 1"),
         (("judge", places / "model", "--constitution", places / "rules.json"), "PICTURE"),
         (("serve", places / "model", "--clip", "x"), "--clip goes with --constitution"),

@@ -96,6 +96,9 @@ def test_a_recipe_names_it(tmp_path):
     }
     whole = plain(load(given))
     assert whole["evaluation"][0]["inferencer"]["constitution"] == RULES and plain(load(whole)) == whole
-    judged["contrasts"] = ["removal"]
+    judged["constitution"] = ["No dogs."]
+    with pytest.raises(ValueError, match="rule 'rule-1' has no clauses"):
+        load(given)
+    judged |= {"constitution": RULES, "contrasts": ["removal"]}
     with pytest.raises(ValueError, match="contrasts has removal alone"):
         load(given)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_serializer
+from pydantic import Field, field_serializer, model_validator
 
 from vitrail.evaluation.instructions import Prompt
 from vitrail.inference.clue import ClueJudge, ClueSettings
@@ -50,6 +50,12 @@ class ClueInferencer:
         constitution: Constitution | None = None
         clip: str | None = Field(default=None, min_length=1)
         detector: str | None = Field(default=None, min_length=1)
+
+        @model_validator(mode="after")
+        def _can_be_judged(self) -> ClueInferencer.Config:
+            if self.constitution is not None and self.divide:
+                self.constitution.require_divided()
+            return self
 
         @field_serializer("constitution")
         def _short(self, constitution: Constitution | None) -> Any:
