@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vitrail.storage.runs import RunFolder
 
 QUESTIONS = 4000
-PICTURES = 360
+PICTURES = 240
 SKEW, CONTEXT = 0.8, 0.8
 PROBE = "vitrail.studies.clue:rates"
 LEFT_OPEN = {"undecided": "prior", "detector": "given"}
