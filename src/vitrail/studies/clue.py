@@ -1,13 +1,13 @@
 """Do contrasts free a judge of pictures of its habit of saying yes? (CLUE, arXiv 2501.00192)
 
-``vitrail study clue --testbed nano``: never timed whole; about a minute and a half of processor time a cell, 30 cells.
-Expected: above zero. All arms train the same small model, on questions whether a condition holds in a scene, of which
-those about colours and kinds are answered yes in 80 %, and in which a companion stands beside what is asked about in
-80 %. They differ in how it then judges pairs of pictures that break a harmless rule of two to four conditions, and
-that nearly do. Control: conditions at a threshold of one half. Methods: against the answer without a picture, and
-beside that against the picture with the central thing erased (boxes are known). Context: all rules in one question, and
-one question a rule. The figure is F1 of *broken*; recall, accuracy and calls of the model stand in each cell's
-``probe``.
+``vitrail study clue --testbed nano``: never run whole; about two and a half minutes of processor time a cell by its
+parts, 30 cells. Expected: above zero. All arms train the same small model, on the house control's conversations and on
+twice as many questions whether a condition holds in a scene; those about colours and kinds are answered yes in 80 %,
+and in 80 % a companion stands beside what holds, and is missing where it does not. They differ in how that model judges
+pairs of pictures that break a harmless rule of two to four conditions, and that nearly do. Control: conditions at a
+threshold of one half. Methods: against the answer without a picture, and beside that against the picture with the
+central thing erased (boxes are known). Context: one question a rule, and all rules in one question. The figure is F1 of
+*broken*; recall, accuracy and calls of the model stand in each cell's ``probe``.
 
 A model of this size cannot reason in words, so what the contrasts leave open is decided by whether the picture makes
 the condition likelier than no picture. What this testbed can carry: whether the contrasts undo a planted habit (the
@@ -80,6 +80,8 @@ def _arm(name: str, judging: dict[str, Any] | None, about: str) -> Arm:
         asked["inferencer"] = {"name": "clue", **judging}
     data = {
         "aligned": recipe["data"]["aligned"],
+        "scenes": house()["data"]["scenes"],
+        "taught": {"kind": "mixture", "sources": ["scenes", "conditions"]},
         "conditions": {
             "kind": "composed", "benchmark": "offline_conditions", "fold": "train", "n": QUESTIONS,
             "settings": settings,
@@ -87,7 +89,7 @@ def _arm(name: str, judging: dict[str, Any] | None, about: str) -> Arm:
         EVALUATION: {**rules, "settings": {"suite": SUITE}},
     }  # fmt: skip
     changes = {
-        "name": "judged", "data": data, "stages": [*before, {**last, "data": "conditions"}], "evaluation": [asked],
+        "name": "judged", "data": data, "stages": [*before, {**last, "data": "taught"}], "evaluation": [asked],
     }  # fmt: skip
     return Arm(name, plain(load({**recipe, **changes})), about, probe=PROBE)
 
