@@ -55,6 +55,21 @@ def test_what_the_other_tokens_have_does_not_matter():
         _ = Share(float(np.log(1e-9)), float(np.log(1e-9))).score
 
 
+def test_a_form_of_several_tokens_counts_by_its_first(nano, monkeypatch):
+    spelled = {
+        "Yes": [1, 9],
+        "yes": [2],
+        " Yes": [5, 1, 9],
+        " yes": [5, 2],
+        "No": [3, 8],
+        "no": [4, 8],
+        " No": [5, 3],
+        " no": [6],
+    }
+    monkeypatch.setattr(type(nano.encoder), "text_ids", lambda self, text: spelled[text])
+    assert answer_tokens(nano) == ([1, 2], [3, 4, 6])
+
+
 def test_words_that_cannot_be_told_apart(nano, monkeypatch):
     monkeypatch.setattr(type(nano.encoder), "text_ids", lambda self, text: [7, len(text)])
     with pytest.raises(ValueError, match="Yes and No begin with the same token"):

@@ -61,23 +61,18 @@ class Share:
 
 
 def answer_tokens(bundle: Bundle) -> tuple[list[int], list[int]]:
-    """The tokens with which yes begins, and no: of every form with and without capital and leading space.
+    """The tokens with which yes begins, and no: the first of every form with and without capital and leading space.
 
-    A form of several tokens counts by its first one. ValueError where yes and no cannot be told apart by it.
+    What both begin with (a lone space) tells nothing and is left out. ValueError where nothing else is left.
     """
-    unknown = bundle.tokenizer.unk_token_id
-    ids = [[bundle.encoder.text_ids(form) for form in forms] for forms in (YES, NO)]
-    found = [{one[0] for one in forms if len(one) == 1} for forms in ids]
-    if not all(found):
-        found = [{one[0] for one in forms if one} for forms in ids]
-    shared = found[0] & found[1] | {unknown}  # such as a lone space, which tells nothing
-    yes, no = (sorted(one - shared) for one in found)
-    if not yes or not no:
+    yes, no = ({ids[0] for form in forms if (ids := bundle.encoder.text_ids(form))} for forms in (YES, NO))
+    useless = (yes & no) | {bundle.tokenizer.unk_token_id}
+    if not yes - useless or not no - useless:
         raise ValueError(
             f"in the tokenizer of {bundle.name} the words Yes and No begin with the same token, or with unknown ones, "
             "so they cannot be told apart; take another model"
         )
-    return yes, no
+    return sorted(yes - useless), sorted(no - useless)
 
 
 def asking(condition: str, picture: Image | None, prompt: str = PROMPT) -> Chat:
