@@ -45,10 +45,15 @@ def test_limits_and_name(tmp_path):
         "7",
         "--max-bytes",
         "5",
+        "--together",
+        "6",
+        "--cache-tokens",
+        "8",
     )
     settings = serve.settings_of(parsed(str(tmp_path / "mine"), *words), "secret")
     limits = settings.limits
     assert (limits.queue, limits.max_tokens, limits.images, limits.pixels, limits.body) == (3, 9, 2, 7, 5)
+    assert (limits.together, limits.cache_tokens) == (6, 8)
     assert settings.name == "mine" and "secret" not in repr(settings)
 
 
@@ -81,7 +86,7 @@ def test_sigterm_finishes_what_is_under_way(tmp_path):
     try:
         address = process.stdout.readline().split(" at ")[1].split()[0]
         message = {"role": "user", "content": "hello"}
-        body = {"model": "model", "messages": [message], "max_tokens": 200, "temperature": 2, "n": 8}
+        body = {"model": "model", "messages": [message], "max_tokens": 400, "temperature": 2, "n": 64}
         request = urllib.request.Request(
             f"{address}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
@@ -92,7 +97,7 @@ def test_sigterm_finishes_what_is_under_way(tmp_path):
             pass
         process.send_signal(signal.SIGTERM)
         asking.join(120)
-        assert len(answers[0]["choices"]) == 8
+        assert len(answers[0]["choices"]) == 64
         assert process.wait(60) in (0, -signal.SIGTERM)
     finally:
         process.kill()

@@ -206,20 +206,6 @@ def test_a_plain_language_model(language):
         assert status == 400 and "takes none" in body["error"]["message"]
 
 
-def test_a_model_that_writes_no_text_is_refused():
-    from types import SimpleNamespace
-
-    encoder = SimpleNamespace(
-        name="bert", family=SimpleNamespace(kind="encoder", about="an encoder of texts")
-    )
-    with pytest.raises(
-        ValueError, match="bert is an encoder of texts, which writes no text; serve a language"
-    ):
-        from vitrail.serving.application import create
-
-        create(encoder, None)
-
-
 def test_errors_reach_the_official_client(client):
     with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-9' here; ask for 'tested'"):
         client.chat.completions.create(**{**question(), "model": "gpt-9"})

@@ -8,6 +8,8 @@ import pytest
 
 from endpoint import NAME, question, served
 
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
 
 @pytest.fixture(scope="module")
 def server(nano):
@@ -63,7 +65,9 @@ def test_large_and_slow_bodies(server):
         ({**question(), "temperature": "hot"}, "temperature: must be a number (it is 'hot')"),
         ({**question(), "top_logprobs": 2}, "top_logprobs: has no effect without logprobs: true"),
         ({**question(), "frequency_penalty": 0.5}, "frequency_penalty: is not supported here; leave it out"),
-        ({**question(), "tools": [{"type": "function"}]}, "tools: is not supported here; leave it out"),
+        ({**question(), "tools": [{"type": "function"}]}, "tools[0].function: this field is required"),
+        ({**question(), "tools": [TOOL]}, "tools: is not supported here; leave tools out"),
+        ({**question(), "tool_choice": "required"}, "tool_choice: must be one of none, auto"),
         ({**question(), "maxtokens": 5}, "maxtokens: there is no such field; did you mean 'max_tokens'?"),
         ({**question(), "messages": []}, "messages: "),
         (
@@ -178,19 +182,36 @@ def _until(holds, seconds=60):
         time.sleep(0.02)
 
 
-def test_a_fault_of_ours_shows_no_trace(nano, monkeypatch, caplog):
-    from vitrail.serving import worker
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_fault_of_ours_shows_no_trace(nano, monkeypatch, caplog, together):
+    from vitrail.serving import scheduler
 
     def fails(*_):
         raise RuntimeError("secret path /home/someone")
 
-    monkeypatch.setattr(worker, "carry_out", fails)
-    with served(nano) as running:
+    monkeypatch.setattr(scheduler, "carry_out", fails)
+    monkeypatch.setattr(scheduler, "begin", fails)
+    with served(nano, together=together) as running:
         for stream in (False, True):
             status, _, body = running.send(question(stream=stream))
             assert status == 500 and body["error"]["type"] == "server_error"
             assert "secret" not in str(body) and "Traceback" not in str(body)
     assert "secret path" in caplog.text
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_fault_of_the_scheduler_s_own_is_survived(nano, monkeypatch, together):
+    from vitrail.serving import scheduler
+
+    def fails(self):
+        raise RuntimeError("a fault")
+
+    with served(nano, together=together) as running:
+        kind = scheduler.InTurn if together == 1 else scheduler.Together
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "step", fails)
+            assert running.send(question())[0] == 500
+        assert running.send(question())[0] == 200 and running.empty()
 
 
 def test_stopping_finishes_what_is_under_way(nano):

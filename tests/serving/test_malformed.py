@@ -6,7 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import dual_encoders
 from endpoint import NAME, question, served
+from vitrail.models.loading import load
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -18,6 +20,7 @@ CHAT = {
     "max_tokens": 2, "top_p": 0.9, "top_k": 3, "seed": 1, "stop": ["zz"], "n": 1, "logprobs": True, "top_logprobs": 1,
     "stream": False, "stream_options": {"include_usage": True}, "repetition_penalty": 1.1, "user": "someone",
     "response_format": {"type": "text"}, "max_completion_tokens": 2, "logit_bias": {}, "metadata": {},
+    "tools": [], "tool_choice": "auto", "parallel_tool_calls": True,
 }  # fmt: skip
 TEXT = {
     "model": NAME,
@@ -28,6 +31,14 @@ TEXT = {
     "temperature": 0,
     "best_of": 1,
 }
+TEXTS = {
+    "model": NAME,
+    "input": ["a dog", "a cat"],
+    "encoding_format": "float",
+    "dimensions": 16,
+    "user": "someone",
+}
+FIELDS = ["role", "content", "name", "tool_calls", "tool_call_id", "x"]
 MESSAGE = {"role": "user", "content": [{"type": "text", "text": "a"}]}
 
 
@@ -39,7 +50,10 @@ def broken(draw, whole):
         name = draw(st.sampled_from([*body, "unknown"]))
         body[name] = draw(JSON | st.sampled_from([*whole.values()]) | st.integers(-3, 3))
     if draw(st.booleans()) and "messages" in whole:
-        message = {**MESSAGE, draw(st.sampled_from(["role", "content", "name", "x"])): draw(JSON)}
+        message = {
+            **MESSAGE,
+            draw(st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id", "x"])): draw(JSON),
+        }
         part = {
             "type": draw(st.sampled_from(["text", "image_url", "input_audio"])),
             draw(st.sampled_from(["text", "image_url"])): draw(JSON),
@@ -51,6 +65,14 @@ def broken(draw, whole):
 @pytest.fixture(scope="module")
 def server(nano):
     with served(nano, max_tokens=8, choices=4, patience=5) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    dual_encoders.save("clip", folder)
+    with served(load(folder), patience=5) as running:
         yield running
 
 
@@ -90,6 +112,12 @@ def test_chat(server):
 def test_completions(server):
     quick(server, "/v1/completions", TEXT, 100)
     assert server.send(question())[0] == 200 and server.empty()
+
+
+def test_embeddings(encoder):
+    quick(encoder, "/v1/embeddings", TEXTS, 80)
+    status, _, _ = encoder.send({"model": NAME, "input": "a dog"}, "/v1/embeddings")
+    assert status == 200 and encoder.empty()
 
 
 @pytest.mark.long

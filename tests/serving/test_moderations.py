@@ -26,5 +26,6 @@ def test_the_server_judges_pictures(nano):
         status, _, body = server.send({"input": []}, "/v1/moderations")
         assert status == 400 and "send a picture" in body["error"]["message"]
     with served(nano) as server:
-        assert server.send({"input": [part]}, "/v1/moderations")[0] == 404
+        status, _, body = server.send({"input": [part]}, "/v1/moderations")
+        assert status == 400 and "start with --constitution" in body["error"]["message"]
     assert moderations.answer("m", moderations.Judged(()))["results"] == []

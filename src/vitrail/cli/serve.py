@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-variable", metavar="NAME", help="the environment variable with the key that clients must send"
     )
-    limits = parser.add_argument_group("limits of a request")
+    limits = parser.add_argument_group("limits")
     for name, metavar, about in LIMITS:
         limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
     add_methods(parser)
@@ -37,7 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 LIMITS = (
-    ("queue", "N", "requests here at a time; one more is told to come back (default 32)"),
+    ("queue", "N", "requests here at a time; one more is told to come back (default 64)"),
+    ("together", "N", "answers made at once, a token of each a step (default 32; 1: one after the other)"),
+    ("cache-tokens", "N", "of prompts and answers made at once (default: what fits into free memory)"),
     ("max-tokens", "N", "of an answer (default 4096)"),
     ("max-images", "N", "pictures (default 64)"),
     ("max-pixels", "N", "of a picture (default 64,000,000)"),
@@ -61,9 +63,12 @@ def require_library() -> None:
     """ImportError that names the extra."""
     try:
         import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise ImportError("serving needs FastAPI and uvicorn: pip install 'vitrail[serve]'") from None
+        raise ImportError(
+            "serving needs FastAPI, uvicorn and prometheus-client: pip install 'vitrail[serve]'"
+        ) from None
 
 
 def key_of(variable: str | None) -> str | None:
@@ -122,11 +127,9 @@ def _bundle(args: argparse.Namespace, stack: ExitStack) -> Any:
     from vitrail.inference.methods import using
     from vitrail.models.loading import load
     from vitrail.recipes.assembly import place
-    from vitrail.serving.application import require_writer
 
     prepare_libraries(args.threads)
     bundle = place(load(args.model))
-    require_writer(bundle)
     return stack.enter_context(using(bundle, methods_of(args)))
 
 
@@ -135,8 +138,9 @@ def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = No
 
     from vitrail.serving.application import create
 
+    gate = create(bundle, settings, judge)
     config = uvicorn.Config(
-        create(bundle, settings, judge),
+        gate,
         host=args.host,
         port=args.port,
         lifespan="on",
@@ -149,6 +153,8 @@ def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = No
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"serving {settings.name} at http://{shown}:{port}/v1 (Ctrl-C ends it)", flush=True)
+    if gate.notice:
+        print(gate.notice, flush=True)
     if settings.hosts is None and settings.key is None:
         print("anyone who reaches this address may ask; --key-variable NAME asks for a key", flush=True)
     uvicorn.Server(config).run(sockets=[listening])

@@ -2,7 +2,8 @@
 
 A server, or whoever shows an answer while it is made, needs what :func:`vitrail.inference.generation.generate` does not
 give: pieces of text that later tokens cannot change, texts at which the answer ends, and log-probabilities. Tokens are
-chosen as there, so that the two give the same answer.
+chosen as there, so that the two give the same answer; of tokens that are equally likely (within 1e-5) the first is
+taken.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vitrail.inference.drawing import drawing
+from vitrail.inference.drawing import FirstOfEquals, drawing
 from vitrail.inference.generation import GenerationSettings, end_tokens, generation_config, require_room
 from vitrail.inference.inputs import evaluating, model_inputs
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.models.encoding import Encoded
 
+Reason = Literal["stop", "length", "cancelled"]
+CONTEXT = 32
+"""Tokens in front of a new one that are decoded again."""
 UNFINISHED = "\ufffd"
 """What tokens decode to whose bytes are not a whole character yet."""
 
@@ -55,7 +59,7 @@ class Completion:
 
     text: str
     tokens: tuple[Token, ...]
-    reason: Literal["stop", "length", "cancelled"]
+    reason: Reason
     made: int
 
 
@@ -89,14 +93,13 @@ def complete(
     if "" in stop:
         raise ValueError("stop: an empty text ends every answer at once; remove it")
     require_room(bundle, prompt, settings)
-    following = _Following(bundle, GrowingText(stop, strip), top_logprobs, emit)
+    following = Following(bundle, stop=stop, strip=strip, top=top_logprobs, emit=emit)
     inputs = model_inputs(bundle.model, bundle.collator("left")([prompt]))
     with evaluating(bundle.model):
         bundle.model.generate(
             **inputs,
             generation_config=generation_config(bundle, settings),
-            logits_processor=following.processors(drawing([prompt], settings)),
-            stopping_criteria=following.stopping(cancelled),
+            **_generating(following, cancelled, drawing([prompt], settings)),
         )
     return following.completion()
 
@@ -135,73 +138,126 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-class _Following:
-    """Sees each token as it is chosen, with its log-probability, and says when the answer is over.
+class Following:
+    """Takes an answer's tokens in as they are chosen, with their log-probabilities, and says when it is over.
 
-    It follows as a stopping criterion: a streamer of transformers is told later, on some devices a step later.
+    Args:
+        bundle: whose tokenizer and end tokens.
+        stop, strip, emit: as :func:`complete` has them.
+        top: how many likely tokens to tell at each place; None: no log-probabilities.
+
+    ``logprobs`` are set before each :meth:`take`, where ``top`` asks for them; ``made`` counts tokens, the one that
+    ends the answer included.
     """
 
     def __init__(
-        self, bundle: Bundle, text: GrowingText, top: int | None, emit: Callable[[Piece], None] | None
+        self,
+        bundle: Bundle,
+        *,
+        stop: Sequence[str] = (),
+        strip: bool = True,
+        top: int | None = None,
+        emit: Callable[[Piece], None] | None = None,
     ) -> None:
-        self._tokenizer, self._ends = bundle.tokenizer, set(end_tokens(bundle))
-        self._text, self._top, self._emit = text, top, emit
+        self.top, self.made = top, 0
+        self.logprobs: Float[Tensor, "vocab"] | None = None
+        self._ends, self._emit, self._looks = set(end_tokens(bundle)), emit, bool(stop) or emit is not None
+        self._text, self._decoding = GrowingText(stop, strip), GrowingDecoding(bundle.tokenizer)
         self._tokens: list[Token] = []
-        self._told = self._made = 0
-        self._reason: Literal["stop", "length", "cancelled"] | None = None
-        self._logprobs: Float[Tensor, "vocab"] | None = None
+        self._told = 0
+        self._reason: Reason | None = None
 
-    def processors(self, draw: Any) -> Any:
-        """``draw`` (or nothing) behind one that keeps the scores of the token to come."""
-        from transformers import LogitsProcessorList
-
-        return LogitsProcessorList([self._keep, *(draw or ())])
-
-    def _keep(self, input_ids: Tensor, scores: Float[Tensor, "1 vocab"]) -> Float[Tensor, "1 vocab"]:
-        if self._top is not None:
-            self._logprobs = scores[0].float().log_softmax(-1)
-        return scores
-
-    def stopping(self, cancelled: threading.Event | None) -> Any:
-        """Follows, and ends generation behind a stop text or when cancelled."""
-        from transformers import StoppingCriteria, StoppingCriteriaList
-
-        following = self
-
-        class Follow(StoppingCriteria):
-            def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-                over = following._over(int(input_ids[0, -1]), cancelled)
-                return torch.full((len(input_ids),), over, dtype=torch.bool, device=input_ids.device)
-
-        return StoppingCriteriaList([Follow()])
-
-    def _over(self, token: int, cancelled: threading.Event | None) -> bool:
+    def take(self, token: int) -> bool:
         """Take a token in; whether the answer is over."""
         if self._reason is None:
-            self._made += 1
+            self.made += 1
             if token in self._ends:
                 self._reason = "stop"
                 return True
-            self._tokens.append(measured(token, self._logprobs, self._top))
-            self._tell()
+            self._tokens.append(measured(token, self.logprobs, self.top))
+            self._decoding.add(token)
+            if self._looks:
+                self._tell()
             if self._text.stopped:
                 self._reason = "stop"
-            elif cancelled is not None and cancelled.is_set():
-                self._reason = "cancelled"
         return self._reason is not None
 
+    def cancel(self) -> None:
+        """It ends here, unless it has ended already."""
+        self._reason = self._reason or "cancelled"
+
     def _tell(self, last: bool = False) -> None:
-        ids = [token.id for token in self._tokens]
-        new = self._text.grow(self._tokenizer.decode(ids, skip_special_tokens=True), last)
-        if self._emit is not None and (new or ((last or self._text.stopped) and self._told < len(ids))):
+        new = self._text.grow(self._decoding.text(last), last)
+        behind = self._told < len(self._tokens)
+        if self._emit is not None and (new or ((last or self._text.stopped) and behind)):
             self._emit(Piece(new, tuple(self._tokens[self._told :])))
-            self._told = len(ids)
+            self._told = len(self._tokens)
 
     def completion(self) -> Completion:
         """What came out."""
         if not self._text.stopped:
             self._tell(last=True)
-        return Completion(self._text.text, tuple(self._tokens), self._reason or "length", self._made)
+        return Completion(self._text.text, tuple(self._tokens), self._reason or "length", self.made)
+
+
+class GrowingDecoding:
+    """The text of tokens that become more: of a long answer only the last tokens are decoded at each.
+
+    A tokenizer writes a token by its neighbours, so that a few tokens in front are decoded again and their text is
+    taken away; where it does not come out as it was, and at the end, everything is decoded.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self._ids = tokenizer, list[int]()
+        self._before, self._from, self._again = "", 0, ""
+
+    def add(self, token: int) -> None:
+        """One token more."""
+        self._ids.append(token)
+
+    def text(self, exactly: bool = False) -> str:
+        """The text of all of them."""
+        tail = self._decoded(self._ids if exactly else self._ids[self._from :])
+        if exactly:
+            return tail
+        if not tail.startswith(self._again):
+            self._before, self._from, self._again = "", 0, ""
+            return self._decoded(self._ids)
+        whole = self._before + tail[len(self._again) :]
+        if len(self._ids) - self._from >= 2 * CONTEXT and not tail.endswith(UNFINISHED):
+            self._from = len(self._ids) - CONTEXT
+            self._before, self._again = whole, self._decoded(self._ids[self._from :])
+        return whole
+
+    def _decoded(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+
+def _generating(following: Following, cancelled: threading.Event | None, draw: Any) -> dict[str, Any]:
+    """What shows ``generate``'s tokens to ``following``, and ends it with it.
+
+    They are shown to a stopping criterion: a streamer of transformers is told later, on some devices a step later.
+    """
+    from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+    def keep(input_ids: Tensor, scores: Float[Tensor, "1 vocab"]) -> Float[Tensor, "1 vocab"]:
+        if following.top is not None:
+            following.logprobs = scores[0].float().log_softmax(-1)
+        return scores
+
+    class Follow(StoppingCriteria):
+        def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+            over = following.take(int(input_ids[0, -1]))
+            if not over and cancelled is not None and cancelled.is_set():
+                following.cancel()
+                over = True
+            return torch.full((len(input_ids),), over, dtype=torch.bool, device=input_ids.device)
+
+    return {
+        "logits_processor": LogitsProcessorList([keep, *(draw or [FirstOfEquals()])]),
+        "stopping_criteria": StoppingCriteriaList([Follow()]),
+    }
 
 
 def measured(token: int, logprobs: Float[Tensor, "vocab"] | None, top: int | None) -> Token:

@@ -6,15 +6,19 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from vitrail.data.records import Document, Text
 from vitrail.models.encoding import Encoded
 from vitrail.models.layout import Modality, Speaker
 from vitrail.models.logits import unwrapped
+
+if TYPE_CHECKING:
+    from vitrail.models.bundle import Bundle
 
 _APPENDED = {
     "labels": -100,
@@ -64,6 +68,19 @@ def extended(prompt: Encoded, ids: Sequence[int]) -> Encoded:
         column = getattr(prompt, name)
         columns[name] = np.concatenate([column, np.full(len(ids), fill, dtype=column.dtype)])
     return dataclasses.replace(prompt, **columns)  # type: ignore[arg-type]
+
+
+def continuing(bundle: Bundle, text: str | Sequence[int]) -> Encoded:
+    """A text, or tokens, to go on with: as the tokenizer reads it (its begin token in front, where it has one).
+
+    Nothing in it is special.
+    """
+    begin = bundle.encoder.encode(Document(content=(Text(text="."),)), add_generation_prompt=True)
+    ids = text
+    if isinstance(text, str):
+        ids = bundle.tokenizer(text, split_special_tokens=True)["input_ids"] or begin.input_ids.tolist()
+    first = dataclasses.replace(begin, input_ids=np.asarray(ids[:1], dtype=begin.input_ids.dtype))
+    return extended(first, [int(token) for token in ids[1:]])
 
 
 def context_length(model: nn.Module) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.records import Chat, Document
 from vitrail.inference.methods import TRACE, InferenceMethod
 from vitrail.models.encoding import ChatEncoder, Encoded
+from vitrail.models.rendering import Tool
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -33,11 +34,14 @@ class RewritingEncoder(ChatEncoder):
         add_generation_prompt: bool = False,
         root: Path | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> Encoded:
         """As :meth:`ChatEncoder.encode`; what was done stands in the result's ``meta``."""
         plain = self._bundle.encoder
         if isinstance(chat, Document) or not add_generation_prompt:
-            return plain.encode(chat, add_generation_prompt=add_generation_prompt, root=root, sizes=sizes)
+            return plain.encode(
+                chat, add_generation_prompt=add_generation_prompt, root=root, sizes=sizes, tools=tools
+            )
         traces = {}
         with _aside(self._bundle.model, self._rules):
             for name, method in self._methods.items():
@@ -46,7 +50,7 @@ class RewritingEncoder(ChatEncoder):
                 chat = done.chat
                 if done.trace:
                     traces[name] = dict(done.trace)
-        encoded = plain.encode(chat, add_generation_prompt=True, root=root, sizes=sizes)
+        encoded = plain.encode(chat, add_generation_prompt=True, root=root, sizes=sizes, tools=tools)
         return dataclasses.replace(encoded, meta={**encoded.meta, TRACE: traces}) if traces else encoded
 
 

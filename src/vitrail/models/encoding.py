@@ -29,7 +29,7 @@ from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, Marker, plans
 from vitrail.data.records import Chat, Document, Image, Message, Text
 from vitrail.models.documents import write_beginning, write_document
 from vitrail.models.layout import Speaker
-from vitrail.models.rendering import ChatTemplate, Piece
+from vitrail.models.rendering import ChatTemplate, Piece, Tool
 from vitrail.models.token_columns import TokenColumns
 from vitrail.models.tokenising import Before, PieceTokenizer
 
@@ -127,9 +127,11 @@ class ChatEncoder:
         add_generation_prompt: bool = False,
         root: Path | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> Encoded:
         """Tokens of a chat, or of a document. ``sizes`` gives the pictures' (width, height) where the record does not.
-        Of a document, ``add_generation_prompt`` leaves what stands in front of it.
+        Of a document, ``add_generation_prompt`` leaves what stands in front of it. A chat may be offered ``tools``,
+        where the template :attr:`takes_tools`.
 
         ValueError if the record is longer than ``max_length`` (it is never cut: a cut could go through a picture), if
         the template did not write exactly one placeholder for each picture, or if it does not take the chat.
@@ -145,7 +147,7 @@ class ChatEncoder:
         if isinstance(chat, Document):
             self._write_document(tokens, chat, plans)
         else:
-            self._write_chat(tokens, chat, plans, add_generation_prompt)
+            self._write_chat(tokens, chat, plans, add_generation_prompt, tools)
         return self._checked(
             Encoded(**tokens.arrays(), images=tuple(images), root=root, id=chat.id, meta=chat.meta)
         )
@@ -177,10 +179,20 @@ class ChatEncoder:
         own = self.tokenizer.convert_ids_to_tokens
         return "".join([*own(opening), found[0], *own(closing)])
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the chat template shows tools to the model."""
+        return self._template.takes_tools
+
     def _write_chat(
-        self, tokens: TokenColumns, chat: Chat, plans: list[ImagePlan], add_generation_prompt: bool
+        self,
+        tokens: TokenColumns,
+        chat: Chat,
+        plans: list[ImagePlan],
+        add_generation_prompt: bool,
+        tools: Sequence[Tool],
     ) -> None:
-        pieces = self._template.render(chat, add_generation_prompt=add_generation_prompt)
+        pieces = self._template.render(chat, add_generation_prompt=add_generation_prompt, tools=tools)
         own = pieces[0].text if pieces and pieces[0].message is None else ""
         if self._bos and not (self.tokenizer.bos_token and own.startswith(self.tokenizer.bos_token)):
             for token in self._bos:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Sequence
 
 from vitrail.data.decoding import decode_rgb
 from vitrail.data.readers.problems import shown
-from vitrail.data.records import Chat, Content, Image, Message, Text
+from vitrail.data.records import Chat, Content, Image, Message, Text, ToolCall
 from vitrail.serving.errors import Refused, printable
-from vitrail.serving.requests import ImagePart, SaidMessage
+from vitrail.serving.requests import Call, ImagePart, SaidMessage
 from vitrail.serving.settings import Limits
 
 _DATA = re.compile(r"data:(?:image/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
@@ -24,7 +25,7 @@ def chat_of(messages: Sequence[SaidMessage], limits: Limits) -> Chat:
     for number, message in enumerate(messages):
         parts: list[Content] = []
         said = message.content
-        for place, part in enumerate([] if isinstance(said, str) else said):
+        for place, part in enumerate(said if isinstance(said, list) else []):
             where = f"messages[{number}].content[{place}]"
             if isinstance(part, ImagePart):
                 pictures += 1
@@ -40,15 +41,26 @@ def chat_of(messages: Sequence[SaidMessage], limits: Limits) -> Chat:
             else:
                 parts.append(Text(text=part.text))
         content = (Text(text=said),) if isinstance(said, str) else tuple(parts)
+        content += tuple(_called(call, f"messages[{number}].tool_calls") for call in message.tool_calls or ())
         if not content:
             where = f"messages[{number}].content"
             raise Refused(400, f"{where} is an empty list; give a text or a picture", param=where)
         role = "system" if message.role == "developer" else message.role
         turns.append(Message(role=role, content=content))
-    if turns[-1].role != "user":
+    if turns[-1].role not in ("user", "tool"):
         where = f"messages[{len(turns) - 1}].role"
         raise Refused(400, f"{where} is {turns[-1].role!r}; the last turn must be the user's", param=where)
     return Chat(messages=tuple(turns))
+
+
+def _called(call: Call, where: str) -> ToolCall:
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise Refused(400, f"{where}: the arguments of {call.id[:40]!r} are no JSON object", param=where)
+    return ToolCall(name=call.function.name, arguments=arguments, id=call.id)
 
 
 def picture(url: str, where: str, limits: Limits) -> Image:

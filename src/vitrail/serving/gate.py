@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -26,19 +27,40 @@ OPEN = ("/health",)
 
 
 class Gate:
-    """ASGI around ``application``; ``seconds_to_wait`` is told to those who find no place."""
+    """ASGI around ``application``; ``seconds_to_wait`` is told to those who find no place.
+
+    ``ended`` is called with path, status and seconds of every request. ``notice``: for whoever starts the server.
+    """
 
     def __init__(
-        self, application: Application, settings: Serving, seconds_to_wait: Callable[[], int]
+        self,
+        application: Application,
+        settings: Serving,
+        seconds_to_wait: Callable[[], int],
+        ended: Callable[[str, int, float], None] = lambda path, status, seconds: None,
     ) -> None:
         self._application, self._settings, self._seconds_to_wait = application, settings, seconds_to_wait
-        self.here = 0
+        self._ended = ended
+        self.here, self.notice = 0, ""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One connection's request (or the server's start and end)."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        begun, status = time.monotonic(), 499
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._let_in(scope, receive, noted)
+        finally:
+            self._ended(scope["path"], status, time.monotonic() - begun)
+
+    async def _let_in(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             self._admit(scope, headers)

@@ -1,24 +1,22 @@
-"""What a request asks of the model, in the library's own words; and how the model carries it out.
+"""What a request asks of the model, in the library's own words; what happens to it; and how it is answered by itself.
 
-An order is one request: one or several prompts, ``n`` answers to each. Whoever carries orders out (one by one today)
-tells what happens as events; each answer is what it would be if it were asked alone.
+An order is one request: one or several prompts, ``n`` answers to each. What happens is told as events. Each answer is
+what it would be if it were asked alone, whoever carries it out: :func:`carry_out`, one answer after the other, or
+:mod:`vitrail.serving.scheduler`, with those of other orders.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vitrail.data.records import Chat, Document, Text
+from vitrail.data.records import Chat
 from vitrail.inference.completion import Completion, Piece, Token, complete
 from vitrail.inference.generation import GenerationSettings, require_room
-from vitrail.inference.inputs import context_length, extended
+from vitrail.inference.inputs import context_length, continuing
 from vitrail.inference.prompt_logprobs import prompt_logprobs
 from vitrail.serving.errors import Refused
 
@@ -33,7 +31,8 @@ Prompt = Chat | str | list[int]
 @dataclass(frozen=True)
 class Order:
     """``sampling`` are fields of :class:`GenerationSettings`. ``max_tokens``: of an answer; None: what fits, up to
-    ``most``; 0: no answer is made. ``echo``: the prompt's tokens are told, too.
+    ``most``; 0: no answer is made. ``echo``: the prompt's tokens are told, too. ``in_pieces``: answers are told as they
+    grow, not only at their end. ``tools``: what a chat's answer may call, as OpenAI writes it.
     """
 
     prompts: tuple[Prompt, ...]
@@ -44,6 +43,8 @@ class Order:
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
     echo: bool = False
+    in_pieces: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,57 +79,74 @@ class Ended:
 
 
 Event = Begun | Echo | Delta | Ended
+Emit = Callable[[Event], None]
 
 
-def carry_out(
-    bundle: Bundle, order: Order, emit: Callable[[Event], None], cancelled: threading.Event
-) -> None:
-    """Answer an order. :class:`Refused` where a prompt cannot be asked of this model, before anything is emitted."""
+@dataclass(frozen=True)
+class Asked:
+    """An answer to be made: number ``index`` of its order."""
+
+    index: int
+    prompt: Encoded
+    settings: GenerationSettings
+    order: Order
+
+    @property
+    def strip(self) -> bool:
+        """Whether white space around the answer is left out: around a chat's, not of a text that goes on."""
+        return isinstance(self.order.prompts[self.index // self.order.n], Chat)
+
+    def told(self, emit: Emit) -> Callable[[Piece], None] | None:
+        """Who takes the answer's pieces; None where nobody asks for them."""
+        return (lambda piece: emit(Delta(self.index, piece))) if self.order.in_pieces else None
+
+
+def begin(bundle: Bundle, order: Order, emit: Emit) -> list[list[Asked]]:
+    """The answers that an order asks for, those to one prompt together; its beginning, and prompts that are echoed,
+    are told.
+
+    :class:`Refused` where a prompt cannot be asked of this model, before anything is told.
+    """
     prompts = [_encoded(bundle, prompt, place, order) for place, prompt in enumerate(order.prompts)]
     settings = [_settings(bundle, prompt, order) for prompt in prompts]
     emit(Begun(sum(prompt.length for prompt in prompts)))
+    asked: list[list[Asked]] = []
     for place, (prompt, chosen) in enumerate(zip(prompts, settings, strict=True)):
+        indices = range(place * order.n, (place + 1) * order.n)
         if order.echo:
             told = _told(bundle, prompt, order.top_logprobs)
-            for index in _indices(place, order):
+            for index in indices:
                 emit(Echo(index, told))
-        for index, one in zip(_indices(place, order), _seeded(chosen, order.n), strict=True):
-            if cancelled.is_set():
-                return
-            emit(Ended(index, _answer(bundle, prompt, one, order, index, emit, cancelled)))
+        if chosen is None:
+            for index in indices:
+                emit(Ended(index, Completion("", (), "length", 0)))
+            continue
+        asked.append(
+            [
+                # Several answers to one prompt are drawn with consecutive seeds.
+                Asked(index, prompt, chosen.model_copy(update={"seed": chosen.seed + number}), order)
+                for number, index in enumerate(indices)
+            ]
+        )
+    return asked
 
 
-def _indices(place: int, order: Order) -> range:
-    return range(place * order.n, (place + 1) * order.n)
-
-
-def _seeded(settings: GenerationSettings | None, n: int) -> Iterator[GenerationSettings | None]:
-    """Several answers to one prompt are drawn with consecutive seeds."""
-    for number in range(n):
-        yield settings and settings.model_copy(update={"seed": settings.seed + number})
-
-
-def _answer(
-    bundle: Bundle,
-    prompt: Encoded,
-    settings: GenerationSettings | None,
-    order: Order,
-    index: int,
-    emit: Callable[[Event], None],
-    cancelled: threading.Event,
-) -> Completion:
-    if settings is None:
-        return Completion("", (), "length", 0)
-    return complete(
-        bundle,
-        prompt,
-        settings,
-        stop=order.stop,
-        top_logprobs=order.top_logprobs,
-        strip=isinstance(order.prompts[index // order.n], Chat),
-        cancelled=cancelled,
-        emit=lambda piece: emit(Delta(index, piece)),
-    )
+def carry_out(bundle: Bundle, order: Order, emit: Emit, cancelled: threading.Event) -> None:
+    """Answer an order, one answer after the other. :class:`Refused` as :func:`begin`."""
+    for one in [one for some in begin(bundle, order, emit) for one in some]:
+        if cancelled.is_set():
+            return
+        made = complete(
+            bundle,
+            one.prompt,
+            one.settings,
+            stop=order.stop,
+            top_logprobs=order.top_logprobs,
+            strip=one.strip,
+            cancelled=cancelled,
+            emit=one.told(emit),
+        )
+        emit(Ended(one.index, made))
 
 
 def _settings(bundle: Bundle, prompt: Encoded, order: Order) -> GenerationSettings | None:
@@ -163,24 +181,16 @@ def _encoded(bundle: Bundle, prompt: Prompt, place: int, order: Order) -> Encode
     try:
         if isinstance(prompt, Chat):
             where = "messages"
-            return bundle.encoder.encode(prompt, add_generation_prompt=True)
+            return bundle.encoder.encode(prompt, add_generation_prompt=True, tools=order.tools)
         return _continued(bundle, prompt)
     except ValueError as error:
         raise Refused(400, f"{where}: {error}", param=where) from None
 
 
 def _continued(bundle: Bundle, prompt: str | list[int]) -> Encoded:
-    """A text as its tokenizer reads it (its begin token in front, where it has one; nothing in it is special)."""
-    begin = bundle.encoder.encode(Document(content=(Text(text="."),)), add_generation_prompt=True)
-    if isinstance(prompt, str):
-        ids = (
-            list(bundle.tokenizer(prompt, split_special_tokens=True)["input_ids"]) or begin.input_ids.tolist()
-        )
-    else:
-        ids = prompt
-        _require_tokens(bundle, ids)
-    first = dataclasses.replace(begin, input_ids=np.asarray(ids[:1], dtype=begin.input_ids.dtype))
-    return extended(first, ids[1:])
+    if not isinstance(prompt, str):
+        _require_tokens(bundle, prompt)
+    return continuing(bundle, prompt)
 
 
 def _require_tokens(bundle: Bundle, ids: list[int]) -> None:

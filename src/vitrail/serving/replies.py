@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vitrail.inference.completion import UNFINISHED, Completion, Piece, Token
 from vitrail.serving.orders import Begun, Delta, Echo, Ended, Event
+from vitrail.serving.tool_calls import Watch, read
 
 REASONS = {"stop": "stop", "length": "length", "cancelled": "stop"}
 
@@ -73,7 +75,11 @@ class Reply:
             elif isinstance(event, Ended):
                 ended[event.index] = event.completion
         choices = [
-            {"index": index, **self._choice(one, echoes.get(index, ())), "finish_reason": REASONS[one.reason]}
+            {
+                "index": index,
+                "finish_reason": REASONS[one.reason],
+                **self._choice(one, echoes.get(index, ())),
+            }
             for index, one in sorted(ended.items())
         ]
         return {**self._head(self.whole), "choices": choices, "usage": self.usage()}
@@ -84,8 +90,11 @@ class Reply:
         if isinstance(event, Delta) and (event.piece.text or self.top is not None):
             return [self._piece(event.index, self._said(event.index, event.piece))]
         if isinstance(event, Ended):
-            return [self._piece(event.index, self._last(), REASONS[event.completion.reason])]
+            return self._ending(event.index, REASONS[event.completion.reason])
         return []
+
+    def _ending(self, index: int, reason: str) -> list[dict[str, Any]]:
+        return [self._piece(index, self._last(), reason)]
 
     def opening(self, choices: int) -> list[dict[str, Any]]:
         """Pieces in front of all others."""
@@ -112,10 +121,17 @@ class Reply:
         raise NotImplementedError
 
 
+@dataclass
 class ChatReply(Reply):
-    """Of ``/v1/chat/completions``."""
+    """Of ``/v1/chat/completions``; ``calls``: calls of tools are read off the text."""
+
+    calls: bool = False
 
     prefix, whole, piece = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._watches: defaultdict[int, Watch] = defaultdict(Watch)
 
     def opening(self, choices: int) -> list[dict[str, Any]]:
         """The role of each choice."""
@@ -124,9 +140,30 @@ class ChatReply(Reply):
             for index in range(choices)
         ]
 
+    def pieces(self, event: Event) -> list[dict[str, Any]]:
+        """As of any reply; text that may become a call is held back."""
+        if self.calls and isinstance(event, Delta):
+            text = self._watches[event.index].grow(event.piece.text)
+            event = Delta(event.index, Piece(text, event.piece.tokens))
+        return super().pieces(event)
+
+    def _ending(self, index: int, reason: str) -> list[dict[str, Any]]:
+        if not self.calls:
+            return super()._ending(index, reason)
+        text, called = self._watches[index].end()
+        deltas: list[dict[str, Any]] = [{"content": text}] if text else []
+        deltas += [{"tool_calls": [{"index": n, **one.body()}]} for n, one in enumerate(called)]
+        told = [self._piece(index, {"delta": delta, "logprobs": None}) for delta in deltas]
+        return [*told, *super()._ending(index, "tool_calls" if called else reason)]
+
     def _choice(self, completion: Completion, echo: tuple[Token, ...]) -> dict[str, Any]:
-        message = {"role": "assistant", "content": completion.text, "refusal": None}
-        return {"message": message, "logprobs": self._logprobs(completion.tokens)}
+        text, called = read(completion.text) if self.calls else (completion.text, [])
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        choice: dict[str, Any] = {"message": message, "logprobs": self._logprobs(completion.tokens)}
+        if called:
+            message |= {"content": text or None, "tool_calls": [one.body() for one in called]}
+            choice["finish_reason"] = "tool_calls"
+        return choice
 
     def _said(self, index: int, piece: Piece) -> dict[str, Any]:
         return {"delta": {"content": piece.text}, "logprobs": self._logprobs(piece.tokens)}

@@ -61,12 +61,64 @@ class ImagePart(_Part):
     image_url: Address
 
 
-class SaidMessage(_Part):
-    """One turn. ``developer`` is OpenAI's newer word for ``system``; ``name`` is not shown to the model."""
+class Function(_Part):
+    """A function that is called: ``arguments`` are JSON text."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+    name: str = Field(min_length=1, max_length=256)
+    arguments: str = "{}"
+
+
+class Call(_Part):
+    """A call of a tool in an assistant's turn."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class SaidMessage(_Part):
+    """One turn. ``developer`` is OpenAI's newer word for ``system``; ``name`` is not shown to the model.
+
+    The last fields are those of an answer that is handed back as it came.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] | None = None
     name: str | None = None
+    tool_calls: list[Call] | None = None
+    tool_call_id: str | None = None
+    refusal: None = None
+    annotations: list[Any] | None = Field(default=None, max_length=0)
+    audio: None = None
+    function_call: None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SaidMessage:
+        if self.tool_calls and self.role != "assistant":
+            raise inner_error(
+                ("tool_calls",), f"only the assistant calls tools, and this is the {self.role}'s turn"
+            )
+        if self.tool_call_id is not None and self.role != "tool":
+            raise inner_error(("tool_call_id",), f"goes with a tool's turn, and this is the {self.role}'s")
+        if self.content is None and not self.tool_calls:
+            raise inner_error(("content",), "is missing; give a text")
+        return self
+
+
+class Described(_Part):
+    """A function that may be called; ``parameters`` are a JSON schema."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: Literal[False] | None = None
+
+
+class Tool(_Part):
+    """A tool that an answer may call."""
+
+    type: Literal["function"]
+    function: Described
 
 
 class StreamOptions(_Part):
@@ -125,6 +177,20 @@ class ChatRequest(Sampled):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0)
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+
+    @property
+    def offered(self) -> list[dict[str, Any]]:
+        """The tools that the model is shown, as its template takes them."""
+        if self.tool_choice == "none":
+            return []
+        return [one.model_dump(exclude_none=True) for one in self.tools or ()]
+
+    @property
+    def speaks_of_tools(self) -> bool:
+        """Whether tools have a part in the conversation."""
+        return any(one.tool_calls or one.role == "tool" for one in self.messages) or bool(self.offered)
 
     @model_validator(mode="after")
     def _goes_together(self) -> ChatRequest:
@@ -166,6 +232,43 @@ class CompletionRequest(Sampled):
         if isinstance(self.prompt[0], int):
             return [list(self.prompt)]  # type: ignore[arg-type]
         return list(self.prompt)  # type: ignore[arg-type]
+
+
+class EmbeddingRequest(BaseModel):
+    """``POST /v1/embeddings``: texts, or, as vLLM has it, ``messages`` with one picture or one text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    input: str | list[str] | None = None
+    messages: list[SaidMessage] | None = Field(default=None, min_length=1)
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(default=None, ge=1)
+    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_tokens(cls, value: Any) -> Any:
+        given = value.get("input") if isinstance(value, dict) else None
+        first = given[0] if isinstance(given, list) and given else None
+        if isinstance(first, int | list):
+            raise inner_error(
+                ("input",), "holds tokens; give texts: another tokenizer's tokens are other words"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> EmbeddingRequest:
+        if (self.input is None) == (self.messages is None):
+            raise inner_error(("input",), "give a text here, or messages with one picture: one of the two")
+        if self.input == []:
+            raise inner_error(("input",), "is an empty list; give a text")
+        return self
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts to embed."""
+        return [self.input] if isinstance(self.input, str) else list(self.input or ())
 
 
 def parsed(kind: type[M], body: bytes) -> M:

@@ -10,15 +10,17 @@ from vitrail.data.decoding import MAX_PIXELS
 class Limits(BaseModel):
     """What one request may ask for, and how many may be here at once.
 
-    ``queue``: requests that are here at a time, the one being answered included. ``body``: bytes of a request, which
+    ``queue``: requests that are here at a time, those being answered included. ``body``: bytes of a request, which
     must arrive within ``patience`` seconds. ``images``, ``pixels``: pictures of a request, and pixels of one.
     ``max_tokens``: of one answer; ``choices``: answers of a request (``n`` times prompts). ``top_logprobs``: likely
-    tokens told at each place. ``stop``: stop texts.
+    tokens told at each place. ``stop``: stop texts. ``together``: answers made at once (1: one after the other), whose
+    prompts and answers may come to ``cache_tokens`` (None: what fits into the memory that is free when it starts).
+    ``inputs``: texts of a request for embeddings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    queue: int = Field(default=32, ge=1)
+    queue: int = Field(default=64, ge=1)
     body: int = Field(default=32 * 2**20, ge=1)
     patience: float = Field(default=30.0, gt=0)
     images: int = Field(default=64, ge=0)
@@ -27,6 +29,9 @@ class Limits(BaseModel):
     choices: int = Field(default=64, ge=1)
     top_logprobs: int = Field(default=20, ge=0)
     stop: int = Field(default=16, ge=0)
+    together: int = Field(default=32, ge=1)
+    cache_tokens: int | None = Field(default=None, ge=1)
+    inputs: int = Field(default=2048, ge=1)
 
 
 class Serving(BaseModel):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-
+from vitrail.inference.continuous_batching import why_alone
+from vitrail.models.row_cache import tokens_that_fit
 from vitrail.serving.errors import Refused, unexpected
-from vitrail.serving.moderations import Judged, JudgeOrder
-from vitrail.serving.orders import Event, Order, carry_out
+from vitrail.serving.moderations import JudgeOrder
+from vitrail.serving.orders import Order
+from vitrail.serving.scheduler import InTurn, Scheduler, Together, guarded
+from vitrail.serving.tickets import Ticket
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -28,37 +30,30 @@ FIRST_GUESS = 1.0
 """Seconds an order is thought to take before any was seen."""
 
 
-class Ticket:
-    """An order on its way: iterate over it for its events. :meth:`cancel` frees its place."""
-
-    def __init__(self, order: Order | JudgeOrder, loop: asyncio.AbstractEventLoop) -> None:
-        self.order, self.cancelled = order, threading.Event()
-        self._loop, self._events = loop, asyncio.Queue[Event | Judged | BaseException | None]()
-
-    def tell(self, event: Event | Judged | BaseException | None) -> None:
-        """From the worker: an event, why it failed, or None at the end."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody listens
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more."""
-        self.cancelled.set()
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-
-
 class Worker:
-    """Carries out orders one after the other, in the order of their coming; those cancelled are left out."""
+    """Carries out orders, begun in the order of their coming; those cancelled are left out.
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    Up to ``together`` answers are made at once, where the model allows it; :attr:`alone` says why it does not.
+    ``answered`` is told the tokens of each order's prompts and answers, and the seconds until the first piece.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        together: int = 1,
+        cache_tokens: int | None = None,
+        answered: Callable[[int, int, float | None], None] = lambda prompts, made, first: None,
+    ) -> None:
+        self._answered = answered
+        self.alone = why_alone(bundle) if together > 1 else "--together is 1"
+        self._at_once = 1 if self.alone else together
+        tokens = cache_tokens or tokens_that_fit(bundle.model)
+        self._begun_anew: Callable[[], Scheduler] = (
+            partial(InTurn, bundle) if self.alone else partial(Together, bundle, together, tokens)
+        )
+        self._scheduler: Scheduler = self._begun_anew()
         self._waiting: deque[Ticket] = deque()
         self._changed = threading.Condition()
-        self._running: Ticket | None = None
         self._closed = False
         self._seconds = FIRST_GUESS
         context = contextvars.copy_context()  # what holds here holds for the answers
@@ -83,7 +78,7 @@ class Worker:
 
     def submit(self, order: Order | JudgeOrder) -> Ticket:
         """Put an order in line. To be called in an event loop, which then gets the events."""
-        ticket = Ticket(order, asyncio.get_running_loop())
+        ticket = Ticket(order, asyncio.get_running_loop(), self._ended)
         with self._changed:
             if self._closed:
                 raise Refused(503, "the server is stopping; ask again later", code="stopping")
@@ -92,48 +87,61 @@ class Worker:
         return ticket
 
     @property
+    def running(self) -> int:
+        """Orders that are being answered, for somebody who waits for them."""
+        return sum(not ticket.cancelled.is_set() for ticket in tuple(self._scheduler.tickets))
+
+    @property
     def waiting(self) -> int:
-        """Orders in line that somebody waits for, with the one under way."""
+        """Orders in line and under way that somebody waits for."""
         with self._changed:
-            here = [*self._waiting, *([self._running] if self._running else [])]
-        return sum(not ticket.cancelled.is_set() for ticket in here)
+            return self.running + sum(not ticket.cancelled.is_set() for ticket in self._waiting)
 
     def seconds_to_wait(self) -> int:
         """About how long a new order would wait, for ``Retry-After``."""
-        return max(1, min(LONGEST_WAIT, math.ceil(self._seconds * self.waiting)))
+        return max(1, min(LONGEST_WAIT, math.ceil(self._seconds * self.waiting / self._at_once)))
+
+    def _ended(self, ticket: Ticket) -> None:
+        self._seconds = 0.8 * self._seconds + 0.2 * ticket.seconds
+        self._answered(ticket.prompts, ticket.made, ticket.first)
 
     def _run(self) -> None:
-        while (ticket := self._next()) is not None:
-            self._carry_out(ticket)
+        while (ticket := self._next()) is not False:
+            try:
+                self._go_on(ticket)
+            except Exception:  # a fault of the scheduler's own: this thread must not end by it
+                LOGGER.exception("the requests under way failed")
+                lost = [*self._scheduler.tickets, *([ticket] if isinstance(ticket, Ticket) else [])]
+                self._scheduler = self._begun_anew()
+                for one in dict.fromkeys(lost):
+                    one.tell(unexpected())
+                    one.end()
 
-    def _next(self) -> Ticket | None:
-        with self._changed:
-            self._running = None
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            self._running = self._waiting.popleft() if self._waiting else None
-            return self._running
-
-    def _carry_out(self, ticket: Ticket) -> None:
-        if ticket.cancelled.is_set():
-            ticket.tell(None)
+    def _go_on(self, ticket: Ticket | bool | None) -> None:
+        if not isinstance(ticket, Ticket):
+            self._scheduler.step()
             return
-        begun = time.monotonic()
-        try:
-            if isinstance(ticket.order, JudgeOrder):
-                ticket.tell(ticket.order.judged())
-            else:
-                carry_out(self._bundle, ticket.order, ticket.tell, ticket.cancelled)
-            ticket.tell(None)
-        except Refused as refused:
-            ticket.tell(refused)
-        except (MemoryError, torch.OutOfMemoryError):
-            LOGGER.warning("out of memory on a request; it was refused")
-            message = (
-                "the server's memory does not hold this request; send fewer or smaller pictures, or less text"
-            )
-            ticket.tell(Refused(503, message, code="out_of_memory"))
-        except Exception:
-            LOGGER.exception("a request failed")
-            ticket.tell(unexpected())
-        self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - begun)
+        ticket.begun = time.monotonic()
+        if isinstance(ticket.order, JudgeOrder):
+            _judge(ticket, ticket.order)
+        else:
+            self._scheduler.begin(ticket)
+
+    def _next(self) -> Ticket | bool | None:
+        """An order to begin; None: go on with those begun; False: the end."""
+        with self._changed:
+            while True:
+                if self._waiting and self._scheduler.room:
+                    return self._waiting.popleft()
+                if self._scheduler.tickets:
+                    return None
+                if self._closed:
+                    return False
+                self._changed.wait()
+
+
+def _judge(ticket: Ticket, order: JudgeOrder) -> None:
+    """Pictures are judged between two steps of the answers under way."""
+    if not ticket.cancelled.is_set():
+        guarded(ticket, lambda: ticket.tell(order.judged()))
+    ticket.end()
