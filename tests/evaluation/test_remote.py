@@ -6,13 +6,19 @@ import json
 
 import pytest
 
+from conftest import chat
+from echoes import echoing
 from endpoint import NAME, served
 from official_files import seed_bench, seed_row
+from vitrail.cli.main import main
+from vitrail.data.readers import open_source, write_jsonl
+from vitrail.data.records import Choices
 from vitrail.evaluation import Task
 from vitrail.evaluation.answers import read_answers
 from vitrail.evaluation.benchmarks.benchmark import LETTER
 from vitrail.evaluation.remote import RemoteModel
 from vitrail.evaluation.run import run_task
+from vitrail.evaluation.scores import score
 from vitrail.inference.remote import BudgetSpent, RemoteAnswerer, RemoteSettings
 
 
@@ -53,6 +59,66 @@ def test_a_spent_budget_goes_on_where_it_stopped(nano, task, tmp_path):
         assert again.answerer.spent.requests == 5
 
 
+def test_a_question_that_is_too_long_there_is_set_aside(nano, tmp_path, capsys):
+    """By the address's own word: nothing here knows how long the context is."""
+    chats = [chat(f"Which, {n}? " + "word " * (2000 if n == 1 else 1), id=f"q{n}") for n in range(4)]
+    path = written(chats, tmp_path)
+    words = ["--data", str(path), "--out", str(tmp_path / "out"), "--no-blind"]
+    with served(nano) as server:
+        assert main(["eval", NAME, "--address", server.url, *words]) == 0
+    told = capsys.readouterr().out
+    assert "covers 3 of 4 rows, 1 left out (1 × " in told and "context" in told
+    (aside,) = read_answers(tmp_path / "out" / "own" / "trained.jsonl").set_aside
+    assert (aside["row"], aside["id"], aside["refused"]) == (1, "q1", 400)
+
+
+def written(chats, tmp_path):
+    options = Choices(options=("red", "blue"), answer=1)
+    path = tmp_path / "own.jsonl"
+    write_jsonl([one.model_copy(update={"choices": options}) for one in chats], path)
+    return path
+
+
+def test_what_was_refused_is_asked_again_only_when_told(tmp_path):
+    source = open_source(str(written([chat(f"q{n}", id=f"q{n}") for n in range(7)], tmp_path)))
+    task = Task.model_validate({"name": "own", **LETTER, "instruction": "plain"})
+    once = {"folder": tmp_path / "out", "source": source, "batch_size": 1}
+    with echoing() as server:
+        server.refused = {"q2": (413, "large"), "q5": (422, {"message": "no"})}
+
+        def ask(**settings):
+            model = remote(server, tmp_path)
+            return read_answers(run_task(task, model, **{**once, **settings}))
+
+        first = ask()
+        assert [(row["id"], row["refused"]) for row in first.set_aside] == [("q2", 413), ("q5", 422)]
+        assert first.complete and [row["text"] for row in first.rows] == [
+            f"echo q{n}" for n in (0, 1, 3, 4, 6)
+        ]
+        found = score(first.path)
+        assert (found.rows, found.overall.n, found.set_aside, found.missing) == (7, 5, 2, 0)
+        assert ask().path.read_bytes() == first.path.read_bytes() and len(server.seen) == 7
+        server.refused.pop("q2")
+        again = ask(retry_refused=True)
+        assert len(server.seen) == 9 and [row["id"] for row in again.set_aside] == ["q5"]
+        server.refused.clear()
+        last = ask(retry_refused=True)
+        assert last.complete and not last.set_aside and len(server.seen) == 10
+        never = ask(folder=tmp_path / "never")
+    assert last.path.read_bytes() == never.path.read_bytes(), "as if nothing had been refused"
+
+
+def test_a_key_that_is_wrong_ends_the_run_and_loses_nothing(tmp_path):
+    source = open_source(str(written([chat(f"q{n}", id=f"q{n}") for n in range(6)], tmp_path)))
+    task = Task.model_validate({"name": "own", **LETTER, "instruction": "plain"})
+    with echoing() as server:
+        server.refused = {"q4": (401, "who are you")}
+        with pytest.raises(ValueError, match="HTTP 401: "):
+            run_task(task, remote(server, tmp_path), tmp_path / "out", source=source, batch_size=1)
+        there = read_answers(tmp_path / "out" / "own" / "trained.jsonl")
+        assert not there.set_aside and [row["id"] for row in there.rows] == ["q0", "q1", "q2", "q3"]
+
+
 def test_what_needs_a_model_here_is_said(task, tmp_path):
     model = RemoteModel(
         RemoteAnswerer(RemoteSettings(base_url="http://127.0.0.1:9/v1", model="m"), cache=tmp_path)
@@ -65,15 +131,8 @@ def test_what_needs_a_model_here_is_said(task, tmp_path):
 
 
 def test_the_command(nano, tmp_path, capsys):
-    from conftest import chat
-    from vitrail.cli.main import main
-    from vitrail.data.readers import write_jsonl
-    from vitrail.data.records import Choices
-
-    options = Choices(options=("red", "blue"), answer=1)
-    plain = [chat(f"Which colour, {n}?", id=str(n)) for n in range(3)]
-    write_jsonl([one.model_copy(update={"choices": options}) for one in plain], tmp_path / "own.jsonl")
-    words = ["--data", str(tmp_path / "own.jsonl"), "--out", str(tmp_path / "out"), "--no-blind", "--json"]
+    path = written([chat(f"Which colour, {n}?", id=str(n)) for n in range(3)], tmp_path)
+    words = ["--data", str(path), "--out", str(tmp_path / "out"), "--no-blind", "--json"]
     with served(nano, key="sesame") as server:
         at = ["eval", NAME, "--address", server.url, *words]
         assert main(at) == 2 and "HTTP 401" in capsys.readouterr().err
@@ -85,3 +144,5 @@ def test_the_command(nano, tmp_path, capsys):
     assert answers.header["task"]["instruction"]["name"] == "lettered" and len(answers.rows) == 3
     assert main(["eval", "m", *words, "--max-requests", "9"]) == 2
     assert "--max-requests goes with --address URL" in capsys.readouterr().err
+    assert main(["eval", "m", *words, "--retry-refused"]) == 2
+    assert "--retry-refused goes with --address URL" in capsys.readouterr().err

@@ -1,64 +1,21 @@
 """Answers from an address: a loopback server, its failures, the budget and what is kept."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
 from conftest import chat
+from echoes import echoing
 from vitrail.inference.answerers import question
 from vitrail.inference.generation import GenerationSettings
-from vitrail.inference.remote import BudgetSpent, RemoteAnswerer, RemoteSettings
-
-
-class Fake:
-    """A server that echoes; ``plan`` are status codes of the first answers, ``seen`` the requests' bodies."""
-
-    def __init__(self):
-        self.plan, self.seen, self.keys, self.now, self.most = [], [], [], 0, 0
-        lock, fake = threading.Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    fake.seen.append(body)
-                    fake.keys.append(self.headers.get("Authorization"))
-                    fake.now += 1
-                    fake.most = max(fake.most, fake.now)
-                    code = fake.plan.pop(0) if fake.plan else 200
-                content = body["messages"][-1]["content"]
-                said = content if isinstance(content, str) else content[-1]["text"]
-                answer = {
-                    "choices": [{"message": {"content": f"echo {said}"}, "finish_reason": "stop"}],
-                    "usage": {"total_tokens": 7},
-                }
-                raw = json.dumps(answer if code == 200 else {"error": "busy"}).encode()
-                threading.Event().wait(0.02)
-                with lock:
-                    fake.now -= 1
-                self.send_response(code)
-                if code == 429:
-                    self.send_header("Retry-After", "3")
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+from vitrail.inference.remote import BudgetSpent, Refusal, RemoteAnswerer, RemoteSettings
 
 
 @pytest.fixture
 def fake():
-    server = Fake()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
+    with echoing() as server:
+        yield server
 
 
 def answerer(fake, tmp_path, waits=None, **settings):
@@ -103,6 +60,59 @@ def test_it_tries_again_where_that_can_help(fake, tmp_path):
     fake.plan = [503] * 3
     with pytest.raises(ValueError, match="did not answer after 3 tries"):
         answerer(fake, tmp_path, [], retries=2).ask([question("third")])
+
+
+def test_a_wait_that_the_address_asks_for_is_kept(fake, tmp_path):
+    waits = []
+    fake.plan, fake.retry_after = [429, 429], format_datetime(datetime.now(UTC) + timedelta(seconds=200))
+    assert answerer(fake, tmp_path, waits).ask([question("q")])[0].text == "echo q"
+    assert len(waits) == 2 and all(150 < wait <= 200 for wait in waits), (
+        "a date, and more than the usual most"
+    )
+    fake.plan, fake.retry_after = [429], "3600"
+    with pytest.raises(ValueError, match=r"asks to wait 3,600 s.*go on then"):
+        answerer(fake, tmp_path, waits).ask([question("later")])
+    fake.plan, fake.retry_after = [429], "soon"
+    answerer(fake, tmp_path, waits, wait=0.5).ask([question("last")])
+    assert waits[2:] == [0.5], "what cannot be read is no wait"
+
+
+def test_a_chat_that_is_refused_for_what_it_is_stops_no_other(fake, tmp_path):
+    long = {"message": "too many\ntokens", "param": "messages", "code": "context_length_exceeded"}
+    budget = {"message": "max_tokens is too large", "param": "max_tokens", "code": None}
+    format_of = {"message": "no picture", "param": "messages[0].content", "code": "unsupported_value"}
+    fake.refused = {"q1": (400, long), "q2": (413, "large"), "q3": (422, budget), "q4": (400, format_of)}
+    chats = [question(f"q{n}") for n in range(6)]
+    one = answerer(fake, tmp_path)
+    found = one.ask_each(chats)
+    assert [getattr(reply, "status", 200) for reply in found] == [200, 400, 413, 422, 400, 200]
+    assert found[1] == Refusal(f"{one.name} refused it with HTTP 400: too many tokens", 400)
+    assert one.spent.requests == 2 and len(fake.seen) == 6
+    with pytest.raises(ValueError, match="HTTP 400: too many tokens"):
+        one.ask(chats)
+    gone = {"type": "image", "path": "not-there.png"}
+    missing = question("what?", images=[gone])
+    (unsent,) = one.ask_each([missing], root=tmp_path)
+    assert unsent.status is None and "not-there.png" in unsent.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, "who are you"),
+        (403, "not you"),
+        (404, {"message": "The model `m` does not exist.", "code": 404}),
+        (400, {"message": "no such model", "code": "model_not_found"}),
+        (400, {"message": "must be 1", "param": "temperature", "code": None}),
+        (400, {"message": "use another", "param": "max_tokens", "code": "unsupported_parameter"}),
+        (429, {"message": "pay first", "code": "insufficient_quota"}),
+    ],
+)
+def test_what_would_stop_every_chat_stops_at_once(fake, tmp_path, status, error):
+    fake.refused, waits = {"q1": (status, error)}, []
+    with pytest.raises(ValueError, match=rf"refused a request with HTTP {status}"):
+        answerer(fake, tmp_path, waits, concurrency=1).ask_each([question(f"q{n}") for n in range(9)])
+    assert waits == [] and len(fake.seen) <= 3
 
 
 def test_the_budget_holds_over_several_starts(fake, tmp_path):

@@ -196,3 +196,19 @@ def test_killed_writers_lose_nothing_they_reported_and_tear_nothing(tmp_path):
         rows = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
         assert [row["i"] for row in rows] == list(range(len(rows)))
         assert len(rows) > reported
+
+
+def test_a_log_is_rewritten_in_one_step_and_stays_ours(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with JsonlLog(path, unique="step") as log:
+        log.extend([{"step": 3}, {"step": 1, "text": "é"}, {"step": 2}])
+        held = os.stat(path).st_ino
+        log.rewrite([row for row in log.read()[::-1] if row["step"] != 2])
+        assert os.stat(path).st_ino != held, "never in place"
+        with pytest.raises(Locked):
+            JsonlLog(path).append({"step": 9})
+        log.append({"step": 2})
+        with pytest.raises(ValueError, match="step 1 already"):
+            log.append({"step": 1})
+    assert read_log(path) == [{"step": 1, "text": "é"}, {"step": 3}, {"step": 2}]
+    assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]

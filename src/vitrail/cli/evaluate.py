@@ -83,6 +83,11 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     there.add_argument("--max-requests", type=positive, metavar="N", help="the budget of requests")
     there.add_argument("--max-tokens", type=positive, metavar="N", help="the budget of tokens")
     there.add_argument("--concurrency", type=positive, metavar="N", help="requests at a time (default 4)")
+    there.add_argument(
+        "--retry-refused",
+        action="store_true",
+        help="ask those questions again that it refused (too long, too large), which are otherwise set aside for good",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -158,7 +163,7 @@ def _only_with_benchmark(args: argparse.Namespace) -> None:
 
 
 def _only_with_address(args: argparse.Namespace) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in OF_ADDRESS if getattr(args, name)]
+    given = [f"--{name.replace('_', '-')}" for name in (*OF_ADDRESS, "retry_refused") if getattr(args, name)]
     if given and args.address is None:
         raise ValueError(f"{given[0]} goes with --address URL")
     if args.address is not None and args.desiderata is not None:
@@ -239,6 +244,7 @@ def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict
             progress=now_and_then(tell),
             batch_size=args.batch_size,
             methods=methods,
+            retry_refused=args.retry_refused,
         )
         found[condition] = score(path).as_json()
     progress.note(f"answers: {Path(folder) / task.name}")

@@ -62,6 +62,19 @@ def print_scores(scores: dict[str, dict[str, Any]]) -> None:
         columns = ("kind", *names, "chance")
         what = "nats a token (less is better)" if _distance(conditions) else "right answers"
         print_table(f"{task}: {what}, with 95 % interval", columns, rows, right=range(1, len(columns)))
+        for name, one in conditions.items():
+            if one.get("set_aside") or one.get("unread") or one.get("missing"):
+                print(f"{name}: covers {_covered(one)}")
+
+
+def _covered(score: dict[str, Any]) -> str:
+    """How many rows of the file a score covers; rows that are no records count among those left out."""
+    from vitrail.evaluation.figures import coverage
+
+    unread = score["unread"]
+    return coverage(
+        score["rows"] + unread, score["n"], score["set_aside"] + unread, score["reasons"], score["missing"]
+    )
 
 
 def _distance(conditions: dict[str, Any]) -> bool:

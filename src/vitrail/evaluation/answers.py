@@ -1,8 +1,9 @@
 """The file of answers: one header, then a row for each question that was answered or set aside.
 
 JSON lines. The header says what was asked of which model, with fingerprints; a later run goes on with the
-file only if they are the same. Rows stand in the order of the source. How long asking took stands in a file beside it
-(``trained.seconds``), so that the answers are the same bytes whenever and however often they were broken off.
+file only if they are the same. Rows stand in the order of the source. A row that was set aside because an address
+refused it holds the HTTP status in ``refused``. How long asking took stands in a file beside it (``trained.seconds``),
+so that the answers are the same bytes whenever and however often they were broken off.
 """
 
 from __future__ import annotations
@@ -92,6 +93,23 @@ def open_answers(path: Path, header: dict[str, Any]) -> JsonlLog:
             "give another folder, or remove the file to ask again"
         )
     return log
+
+
+def forget_refused(log: JsonlLog) -> int:
+    """Take the rows out that an address refused, so that they are asked again; how many there were."""
+    lines = log.read()
+    kept = [line for line in lines if "refused" not in line]
+    if len(kept) < len(lines):
+        log.rewrite(kept)
+    return len(lines) - len(kept)
+
+
+def put_in_order(log: JsonlLog) -> None:
+    """Bring the rows into the order of the source, where a run was broken off or asked some of them again."""
+    lines = log.read()
+    ordered = sorted(lines, key=lambda line: line.get("row", -1))
+    if [line["key"] for line in ordered] != [line["key"] for line in lines]:
+        log.rewrite(ordered)
 
 
 def _difference(name: str, there: dict[str, Any], now: dict[str, Any]) -> str:

@@ -62,19 +62,34 @@ class Official:
     @property
     def coverage(self) -> str:
         """How many rows of the files the score covers, in words."""
-        parts = [f"{self.answered:,} of {self.rows:,} rows"]
-        if self.left_out:
-            reasons = "; ".join(f"{count:,} × {reason}" for reason, count in list(self.reasons.items())[:3])
-            parts.append(f"{self.left_out:,} left out ({reasons})")
-        if self.missing:
-            parts.append(f"{self.missing:,} not asked yet")
-        if self.not_run:
-            parts.append(f"not run: {', '.join(self.not_run)}")
-        return ", ".join(parts)
+        return coverage(
+            self.rows, self.answered, self.left_out, self.reasons, self.missing, not_run=self.not_run
+        )
 
     def __getitem__(self, name: str) -> Figure:
         """The figure of a name. KeyError where there is none."""
         return next((one for one in self.figures if one.name == name), None) or _unknown(name)
+
+
+def coverage(
+    rows: int,
+    answered: int,
+    left_out: int,
+    reasons: Mapping[str, int],
+    missing: int,
+    *,
+    not_run: Sequence[str] = (),
+) -> str:
+    """How many rows a score covers, and what became of the others, in words."""
+    parts = [f"{answered:,} of {rows:,} rows"]
+    if left_out:
+        why = "; ".join(f"{count:,} × {reason}" for reason, count in list(reasons.items())[:3])
+        parts.append(f"{left_out:,} left out ({why})")
+    if missing:
+        parts.append(f"{missing:,} not asked yet")
+    if not_run:
+        parts.append(f"not run: {', '.join(not_run)}")
+    return ", ".join(parts)
 
 
 def _unknown(name: str) -> Figure:

@@ -59,14 +59,21 @@ class RemoteModel:
         return RemoteAsked(prompt.chat, root)
 
     def ask(self, asked: Sequence[RemoteAsked], settings: GenerationSettings) -> list[dict[str, Any]]:
-        """For each: ``text``, and ``finished``. ValueError as :meth:`RemoteAnswerer.ask`."""
+        """For each: ``text``, and ``finished``; or why it was ``refused``, and the ``status`` where the address refused
+        it. ValueError as :meth:`RemoteAnswerer.ask_each`.
+        """
+        from vitrail.inference.remote import Refusal
+
         roots = {one.root for one in asked}
         found: dict[int, dict[str, Any]] = {}
         for root in roots:
             places = [place for place, one in enumerate(asked) if one.root == root]
-            replies = self.answerer.ask([asked[place].chat for place in places], settings, root=root)
+            replies = self.answerer.ask_each([asked[place].chat for place in places], settings, root=root)
             for place, reply in zip(places, replies, strict=True):
-                found[place] = {"text": reply.text, "finished": reply.finished}
+                if isinstance(reply, Refusal):
+                    found[place] = {"refused": reply.reason, "status": reply.status}
+                else:
+                    found[place] = {"text": reply.text, "finished": reply.finished}
         return [found[place] for place in range(len(asked))]
 
     def fingerprints(self, instruction: dict[str, Any]) -> dict[str, str]:

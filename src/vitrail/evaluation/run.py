@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
-from vitrail.evaluation.answers import open_answers, times_path
+from vitrail.evaluation.answers import forget_refused, open_answers, put_in_order, times_path
 from vitrail.evaluation.remote import RemoteModel
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
@@ -43,6 +43,7 @@ def run_task(
     batch_size: int = 16,
     model_fingerprint: str | None = None,
     methods: Sequence[tuple[str, dict[str, Any]]] = (),
+    retry_refused: bool = False,
 ) -> Path:
     """Ask a model every question of a task; returns the answers' file, ``<folder>/<task>/<condition>.jsonl``.
 
@@ -59,10 +60,11 @@ def run_task(
         batch_size: questions in a forward; it does not change the answers.
         model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
         methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
+        retry_refused: ask those rows again that an address refused in an earlier run.
 
     Killed and started again it goes on: what was answered is not asked again, and the file ends as the same bytes. A
-    question that cannot be asked is set aside with its reason. ValueError if the file there was made under other
-    settings, or by another model.
+    question that cannot be asked, or that an address refuses, is set aside with its reason. ValueError if the file
+    there was made under other settings, or by another model.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
@@ -84,7 +86,10 @@ def run_task(
             header["methods"] = [{"name": name, **settings} for name, settings in methods]
             header["fingerprints"]["methods"] = key(json.dumps(header["methods"], sort_keys=True))
         with open_answers(path, header) as log, JsonlLog(times_path(path)) as times:
+            if retry_refused:
+                forget_refused(log)
             run.go(log, times, progress)
+            put_in_order(log)
     return path
 
 
@@ -156,7 +161,8 @@ class _Run:
                 begun = time.perf_counter()
                 # Float sums depend in their last bits on what shares a batch: a window that a kill cut in two
                 # is asked as a whole again, so that its answers are those of a run that was never killed.
-                asked = missing if self.batch_size == 1 else list(rows)
+                whole = self.batch_size > 1 and not isinstance(self.bundle, RemoteModel)
+                asked = list(rows) if whole else missing
                 entries = [entry for entry in self._answer(asked) if entry["row"] in set(missing)]
                 log.extend(entries)
                 spent = {"row": missing[0], "rows": len(entries)}
@@ -167,28 +173,37 @@ class _Run:
     def _answer(self, rows: list[int]) -> list[dict[str, Any]]:
         """The entries of some rows: asked together, in their order."""
         entries: dict[int, dict[str, Any]] = {}
-        ready: list[tuple[Item, Any]] = []
+        ready: list[tuple[Any, Item, Any]] = []
         for row in rows:
             record: Any = None
             try:
                 record = self.source[row]
                 item = self._checked(as_item(record, row, self.source.root))
                 prompt = self.instruction.prompt(item)
-                ready.append((item, self.inferencer.encode(self.bundle, prompt, item.root)))
+                ready.append((record, item, self.inferencer.encode(self.bundle, prompt, item.root)))
             except (ValueError, OSError) as error:
-                name = getattr(record, "id", None) or f"row-{row}"
-                self.first_row_of.setdefault(name, row)
-                place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
-                told = self._about(row) if record is None else _told(record)
-                entries[row] = {**place, **told, "reason": " ".join(str(error).split())}
+                entries[row] = self._aside(row, record, str(error))
         answers = (
-            self.inferencer.ask(self.bundle, [asked for _, asked in ready], self.batch_size) if ready else []
+            self.inferencer.ask(self.bundle, [asked for *_, asked in ready], self.batch_size) if ready else []
         )
-        for (item, asked), answer in zip(ready, answers, strict=True):
+        for (record, item, asked), answer in zip(ready, answers, strict=True):
+            if "refused" in answer:
+                status = answer["status"]
+                refused = {} if status is None else {"refused": status}
+                entries[item.row] = {**self._aside(item.row, record, answer["refused"]), **refused}
+                continue
             traces = getattr(getattr(asked, "prompt", None), "meta", {}).get(TRACE)
             told = {**answer, TRACE: traces} if traces else answer
             entries[item.row] = self._entry(item, told)
         return [entries[row] for row in rows]
+
+    def _aside(self, row: int, record: Any, reason: str) -> dict[str, Any]:
+        """The entry of a row that has no answer."""
+        name = getattr(record, "id", None) or f"row-{row}"
+        self.first_row_of.setdefault(name, row)
+        place = {"key": f"row:{row}", "type": "set_aside", "row": row, "id": name}
+        told = self._about(row) if record is None else _told(record)
+        return {**place, **told, "reason": " ".join(reason.split())}
 
     def _about(self, row: int) -> dict[str, Any]:
         """What the source can tell of a record that it cannot give."""

@@ -2,8 +2,10 @@
 SGLang), or a provider.
 
 Nothing is asked twice: each answer is kept on disk under a hash of address, model, and the whole request, so a loop
-that was killed and goes on pays once. Requests are retried with growing waits where trying again can help, at most
-``concurrency`` run at a time, and a budget of requests and tokens is never exceeded by more than those under way.
+that was killed and goes on pays once. Requests are retried with growing waits where trying again can help, or after
+the wait that the address asks for (``Retry-After``); at most ``concurrency`` run at a time, and a budget of requests
+and tokens is never exceeded by more than those under way. A chat that the address refuses for what it is (too long,
+too large, a picture that it cannot read) is told apart from what would stop every chat: a wrong key, an unknown model.
 
 The two packages that could stand here (``openai``, ``httpx``) would bring the one POST that is left after retries,
 cache, budget and concurrency, which have to be the loop's own; Python's ``urllib`` makes it, proxies included.
@@ -13,14 +15,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,23 @@ from vitrail.storage.log import JsonlLog
 
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 """Status codes after which the same request may succeed."""
+STOPS = (401, 402, 403, 404, 405, 407, 410)
+"""Status codes that speak of key, account, address or model; any other 4xx is about the one request."""
+STOPPING = (
+    "insufficient_quota",
+    "invalid_api_key",
+    "model_not_found",
+    "unknown_parameter",
+    "unsupported_parameter",
+    "unsupported_value",
+)
+"""Codes in an error's body that say the same under whatever status."""
+OF_A_CHAT = ("messages", "max_tokens")
+"""Fields of a request that can be wrong for one chat and right for the next; the others are the same for all."""
 LONGEST_WAIT = 60.0
+"""Seconds between two tries where the address says nothing."""
+LONGEST_ASKED_WAIT = 600.0
+"""Seconds that an address may ask to wait; for longer the caller is told to go on later."""
 
 
 class BudgetSpent(ValueError):
@@ -71,6 +91,16 @@ class Spent:
     tokens: int = 0
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A chat that cannot be answered for what it is: the ``reason``, and the HTTP ``status`` of the address; None
+    where it could not even be sent (a picture that is missing, a content that the protocol does not have).
+    """
+
+    reason: str
+    status: int | None = None
+
+
 class RemoteAnswerer:
     """See the module. ``cache`` is the folder of answers (default: in the user's cache); ``ledger`` a log of what was
     spent, so that a budget holds over several starts; ``sleep`` is for tests.
@@ -82,11 +112,13 @@ class RemoteAnswerer:
         *,
         cache: Path | str | None = None,
         ledger: Path | str | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Any] | None = None,
     ) -> None:
         self.settings = settings
         self._cache = Path(cache) if cache is not None else default_root() / "answers"
-        self._sleep, self._lock = sleep, threading.Lock()
+        self._given_up = threading.Event()
+        self._sleep = self._given_up.wait if sleep is None else sleep
+        self._lock = threading.Lock()
         self._ledger = Path(ledger) if ledger is not None else None
         self._under_way = 0
         rows = JsonlLog(self._ledger).read() if self._ledger is not None else []
@@ -105,17 +137,46 @@ class RemoteAnswerer:
         ValueError where the address refuses a request or cannot be reached; :class:`BudgetSpent` at the budget's end.
         What was answered until then is kept.
         """
-        chosen = settings or GenerationSettings()
-        bodies = [self._body(chat, chosen, root) for chat in chats]
+        found: list[Reply] = []
+        for one in self.ask_each(chats, settings, root=root):
+            if isinstance(one, Refusal):
+                raise ValueError(one.reason)
+            found.append(one)
+        return found
+
+    def ask_each(
+        self, chats: Sequence[Chat], settings: GenerationSettings | None = None, *, root: Path | None = None
+    ) -> list[Reply | Refusal]:
+        """As :meth:`ask`, with a :class:`Refusal` in the place of a chat that cannot be answered for what it is.
+
+        ValueError for what would stop every chat alike: key, model, settings, no connection, the budget.
+        """
+        fields = self._fields(settings or GenerationSettings())
+        self._given_up.clear()
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="vitrail-ask") as pool:
-            pending = [pool.submit(self._answer, body) for body in bodies]
+            pending = [pool.submit(self._asked, chat, fields, root) for chat in chats]
             try:
+                done, _ = wait(pending, return_when=FIRST_EXCEPTION)
+                for one in done:
+                    one.result()  # raises what stops all
                 return [one.result() for one in pending]
             except BaseException:
+                self._given_up.set()  # who waits to try again need not
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _body(self, chat: Chat, settings: GenerationSettings, root: Path | None) -> dict[str, Any]:
+    def _asked(self, chat: Chat, fields: Mapping[str, Any], root: Path | None) -> Reply | Refusal:
+        try:
+            messages = [_message(message, root) for message in chat.messages]
+        except (ValueError, OSError) as error:
+            return Refusal(" ".join(str(error).split()))
+        try:
+            return self._answer({"model": self.settings.model, "messages": messages, **fields})
+        except _Refused as refused:
+            return Refusal(f"{self.name} refused it with HTTP {refused.status}: {refused}", refused.status)
+
+    def _fields(self, settings: GenerationSettings) -> dict[str, Any]:
+        """What stands beside the messages. ValueError for settings that the protocol does not have."""
         if settings.num_beams != 1 or settings.top_k or settings.repetition_penalty != 1.0:
             raise ValueError(
                 "num_beams, top_k and repetition_penalty are not part of chat completions; leave them out, or give "
@@ -123,8 +184,6 @@ class RemoteAnswerer:
             )
         sampling = {"top_p": settings.top_p, "seed": settings.seed} if settings.temperature else {}
         return {
-            "model": self.settings.model,
-            "messages": [_message(message, root) for message in chat.messages],
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             **sampling,
@@ -152,12 +211,17 @@ class RemoteAnswerer:
                     tokens, kept = _read(answer)
                     return kept
                 except _TryAgain as failure:
-                    if attempt == self.settings.retries:
+                    if failure.wait is not None and failure.wait > LONGEST_ASKED_WAIT:
+                        raise ValueError(
+                            f"{self.name} asks to wait {failure.wait:,.0f} s: {failure}; go on then: nothing that was "
+                            "answered is asked again"
+                        ) from None
+                    if attempt == self.settings.retries or self._given_up.is_set():
                         raise ValueError(
                             f"{self.name} did not answer after {attempt + 1} tries: {failure}; look at the address, or "
                             "go on later: nothing that was answered is asked again"
                         ) from None
-                    self._sleep(min(failure.wait or self.settings.wait * 2**attempt, LONGEST_WAIT))
+                    self._sleep(failure.wait or min(self.settings.wait * 2**attempt, LONGEST_WAIT))
             raise AssertionError("the last attempt returns or raises")
         finally:
             self._settle(tokens)
@@ -206,16 +270,34 @@ class RemoteAnswerer:
             with urllib.request.urlopen(request, timeout=self.settings.timeout) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            said = error.read().decode("utf-8", "replace")[:300]
-            if error.code in RETRIED:
-                raise _TryAgain(
-                    f"HTTP {error.code}: {said}", _seconds(error.headers.get("Retry-After"))
-                ) from None
-            raise ValueError(f"{self.name} refused a request with HTTP {error.code}: {said}") from None
+            raise self._failure(error, body) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as error:
             raise _TryAgain(str(getattr(error, "reason", error))) from None
         except json.JSONDecodeError:
             raise _TryAgain("the answer is no JSON") from None
+
+    def _failure(self, error: urllib.error.HTTPError, body: Mapping[str, Any]) -> Exception:
+        """What an error's status and body mean: try again, refuse this one chat, or stop."""
+        said = error.read().decode("utf-8", "replace")
+        told = _told(said)
+        message = " ".join(str(told.get("message") or said).split())[:300]
+        code, field = told.get("code"), str(told.get("param") or "")
+        about_the_chat = field.startswith("messages")
+        if code in STOPPING and not about_the_chat:
+            pass
+        elif error.code in RETRIED:
+            return _TryAgain(f"HTTP {error.code}: {message}", _seconds(error.headers.get("Retry-After")))
+        elif (
+            400 <= error.code < 500 and error.code not in STOPS and (field not in body or field in OF_A_CHAT)
+        ):
+            return _Refused(error.code, message)
+        return ValueError(f"{self.name} refused a request with HTTP {error.code}: {message}")
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class _TryAgain(Exception):
@@ -224,11 +306,31 @@ class _TryAgain(Exception):
         self.wait = wait
 
 
-def _seconds(text: str | None) -> float | None:
+def _told(said: str) -> dict[str, Any]:
+    """The error in an answer's body: OpenAI's form, or the same fields at the top; nothing where it has neither."""
     try:
-        return max(float(text), 0.0) if text is not None else None
-    except ValueError:  # a date; the usual wait serves
+        found = json.loads(said)
+    except ValueError:
+        return {}
+    inner = found.get("error", found) if isinstance(found, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _seconds(text: str | None) -> float | None:
+    """The wait of ``Retry-After``: seconds, or a date. None where it is neither."""
+    if text is None:
         return None
+    try:
+        seconds = float(text)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
+    except ValueError:
+        pass  # a date, then
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    return max((until - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def _read(answer: Any) -> tuple[int, dict[str, Any]]:

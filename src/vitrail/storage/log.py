@@ -12,7 +12,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitrail.storage.lock import drop_in_children, lock_handle, unlock_and_close
+from vitrail.storage.atomic import new_file
+from vitrail.storage.lock import Locked, drop_in_children, lock_handle, unlock_and_close
 
 
 class _Line(NamedTuple):
@@ -55,10 +56,7 @@ class JsonlLog:
 
         ValueError for a key that is there already, twice among them or missing; then nothing is added.
         """
-        lines = b"".join(
-            (json.dumps(row, ensure_ascii=False, separators=(", ", ": "), default=_plain) + "\n").encode()
-            for row in rows
-        )
+        lines = b"".join(map(_line, rows))
         handle = self._open()
         keys = [self.key(row) for row in rows] if self.unique else []
         for place, key in enumerate(keys):
@@ -124,6 +122,18 @@ class JsonlLog:
             self._sync()
         return cut
 
+    def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put ``rows`` in the place of all that is there: a killed process leaves the old log or the new one."""
+        before = self._open()
+        with new_file(self.path) as file:
+            for row in rows:
+                file.write(_line(row))
+        self._handle = None
+        try:
+            self._open()
+        finally:
+            unlock_and_close(before)
+
     def close(self) -> None:
         """Flush and give the log back to other writers."""
         if self._handle is not None:
@@ -147,6 +157,8 @@ class JsonlLog:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             try:
                 lock_handle(handle, f"the log {self.path}")
+                if not os.path.samestat(os.fstat(handle), os.stat(self.path)):
+                    raise Locked(f"the log {self.path} was rewritten by another process just now; try again")
                 self.torn = _mend(handle)
             except BaseException:
                 os.close(handle)
@@ -234,6 +246,10 @@ def _mend(handle: int) -> int:
     os.ftruncate(handle, size - len(torn))
     os.fsync(handle)
     return len(torn)
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False, separators=(", ", ": "), default=_plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:
