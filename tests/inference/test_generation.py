@@ -15,6 +15,7 @@ from vitrail.inference.generation import (
     end_tokens,
     generate,
     generate_from,
+    why_not_shared,
     with_beginning,
 )
 
@@ -166,6 +167,61 @@ def test_what_is_drawn_for_a_chat_does_not_depend_on_its_neighbours(talker, sett
     assert together[::-1] == generate(talker, CHATS[::-1], warm, batch_size=3)
     assert [together[2]] == generate(talker, CHATS[2:3], warm)
     assert len({reply.tokens for reply in together}) == len(CHATS)
+
+
+ABOUT_TWO = [
+    *(chat("What is this? " * (1 + n % 3), images=2, seed=n // 4) for n in range(7)),
+    chat("What is this?", images=1, seed=9),
+    chat("What is this?", images=0),
+]
+"""Four questions about one pair of pictures, three about another, one about a third picture, one about none."""
+
+
+@pytest.fixture
+def looked(talker, monkeypatch):
+    """How many pictures went through the tower, a list of one number."""
+    tower, count = talker.model.tower, [0]
+    forward = tower.forward
+
+    def counting(pixels, *args, **kwargs):
+        count[0] += len(pixels)
+        return forward(pixels, *args, **kwargs)
+
+    monkeypatch.setattr(tower, "forward", counting)
+    return count
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 1.0, "top_k": 9, "seed": 3}, {"repetition_penalty": 1.5}]
+)
+def test_questions_about_the_same_pictures_look_at_them_once(talker, looked, settings):
+    chosen = GenerationSettings(max_new_tokens=8, **settings)
+    alone = [generate(talker, [one], chosen)[0] for one in ABOUT_TWO]
+    assert looked == [15] and len({reply.tokens for reply in alone}) > 4
+    for batch_size, pictures in ((16, 5), (3, 7), (2, 9)):
+        looked[0] = 0
+        assert generate(talker, ABOUT_TWO, chosen, batch_size=batch_size) == alone
+        assert looked == [pictures], batch_size
+    turned = generate(talker, ABOUT_TWO[::-1], chosen, batch_size=4)
+    assert turned[::-1] == alone
+
+
+def test_what_may_look_at_the_question_is_forwarded_with_it(talker, looked):
+    from vitrail.models.surgery import operating
+    from vitrail.models.surgery.standing_rule import undo
+
+    chosen = GenerationSettings(max_new_tokens=4)
+    assert why_not_shared(talker.model, chosen) == ""
+    assert "beams" in why_not_shared(talker.model, GenerationSettings(num_beams=2))
+    handle = talker.model.language.register_forward_pre_hook(lambda *_: None)
+    assert "hooks" in why_not_shared(talker.model, chosen)
+    generate(talker, ABOUT_TWO, chosen)
+    assert looked == [15]
+    handle.remove()
+    operating.operate(talker.model, "ee_mllm")
+    assert "ee_mllm stands in it" in why_not_shared(talker.model, chosen)
+    undo(talker.model, "ee_mllm")
+    assert why_not_shared(talker.model, chosen) == ""
 
 
 def test_draws_follow_the_distribution():

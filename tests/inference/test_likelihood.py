@@ -12,8 +12,9 @@ import transformers as T
 from conftest import chat
 from families import IMAGE, TEXT, gemma3, llava, qwen2vl, smolvlm
 from vitrail.data.records import Image, Message
-from vitrail.inference.likelihood import OptionLogProbs, option_logprobs, prompt_sharing, rank
+from vitrail.inference.likelihood import OptionLogProbs, option_logprobs, rank
 from vitrail.inference.picture_prefix import why_not
+from vitrail.inference.prefill import prompt_sharing
 from vitrail.models.encoding import Encoded
 
 FAMILIES = {"llava": llava, "qwen2vl": qwen2vl, "smolvlm": smolvlm}

@@ -6,7 +6,16 @@ import numpy as np
 from torch import nn
 
 from vitrail.data.records import Image
-from vitrail.inference.picture_prefix import batches, cut, prefix_length, same_beginnings, why_not
+from vitrail.inference.picture_prefix import (
+    batches,
+    beginning,
+    common_length,
+    cut,
+    prefix_length,
+    same_beginnings,
+    tails,
+    why_not,
+)
 from vitrail.models.encoding import Encoded
 
 
@@ -51,6 +60,17 @@ def test_a_prompt_is_cut_behind_its_last_visual_token():
     assert (
         head.input_ids.tolist() == [1, 2, 9, 9, 9] and head.images == whole.images and len(head.speaker) == 5
     )
+
+
+def test_what_prompts_have_in_common_goes_beyond_the_picture_and_leaves_a_token_of_each():
+    prompts = [prompt("a", [7, 5, 6]), prompt("a", [7, 5]), prompt("a", [7, 5, 8])]
+    assert common_length(prompts) == 6 and beginning(prompts).input_ids.tolist() == [1, 2, 9, 9, 9, 7]
+    assert tails([prompts, [prompts[0], prompts[2]]]) == (
+        [0, 0, 0, 1, 1],
+        [[5, 6], [5], [5, 8], [6], [8]],
+    )
+    assert common_length([prompts[0], prompts[0]]) == 7, "the same question twice"
+    assert common_length([prompt("a", [5]), prompt("a", [6])]) == 5
 
 
 def test_batches_are_bounded():

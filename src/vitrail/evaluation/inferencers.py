@@ -108,7 +108,7 @@ class Likelihood:
     def describe(self, bundle: Bundle) -> dict[str, Any]:
         """How the options are forwarded with this model, for the answers file."""
         from vitrail.inference import picture_prefix
-        from vitrail.inference.likelihood import prompt_sharing
+        from vitrail.inference.prefill import prompt_sharing
 
         if self.config.share_prompt is False:
             return {"share_prompt": False, "reason": "by setting"}
@@ -214,8 +214,12 @@ class Generate:
         return [{"text": reply.text, "finished": reply.finished} for reply in replies]
 
     def describe(self, bundle: Bundle | RemoteModel) -> dict[str, Any]:
-        """Nothing beyond the settings."""
-        return {}
+        """Whether questions about one picture share its forward, or why not, for the answers file."""
+        if isinstance(bundle, RemoteModel):
+            return {}
+        from vitrail.inference.generation import why_not_shared
+
+        return {"share_pictures": why_not_shared(bundle.model, self._settings()) or True}
 
     def _settings(self) -> Any:
         from vitrail.inference.generation import GenerationSettings

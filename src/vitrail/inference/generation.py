@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vitrail.data.records import Chat
+from vitrail.inference import picture_prefix
 from vitrail.inference.drawing import drawing
 from vitrail.inference.inputs import context_length, evaluating, extended, model_inputs
+from vitrail.inference.prefill import inputs_behind_pictures, prompt_sharing
 from vitrail.models.encoding import Encoded
 
 if TYPE_CHECKING:
@@ -84,25 +87,63 @@ def generate_from(
     *,
     batch_size: int = 16,
 ) -> list[Reply]:
-    """As :func:`generate`, for encoded prompts (which may hold the beginning of the answer)."""
-    settings = settings or GenerationSettings()
+    """As :func:`generate`, for encoded prompts (which may hold the beginning of the answer).
+
+    Prompts of a batch that begin with the same pictures have their common beginning forwarded once for all
+    (:mod:`vitrail.inference.picture_prefix`), where the model allows it (:func:`why_not_shared`).
+    """
+    chosen = settings or GenerationSettings()
     for prompt in prompts:
-        require_room(bundle, prompt, settings)
-    order = sorted(range(len(prompts)), key=lambda index: (-prompts[index].length, index))
+        require_room(bundle, prompt, chosen)
+    model, collator, ends = bundle.model, bundle.collator("left"), end_tokens(bundle)
     replies: dict[int, Reply] = {}
-    ends = end_tokens(bundle)
-    for start in range(0, len(order), batch_size):
-        group = order[start : start + batch_size]
-        inputs = model_inputs(bundle.model, bundle.collator("left")([prompts[index] for index in group]))
-        with evaluating(bundle.model), _seeded(settings):
-            rows = bundle.model.generate(
+
+    def answer(indices: list[int], inputs: dict[str, Any]) -> None:
+        with _seeded(chosen):
+            rows = model.generate(
                 **inputs,
-                generation_config=generation_config(bundle, settings),
-                logits_processor=drawing([prompts[index] for index in group], settings),
+                generation_config=generation_config(bundle, chosen),
+                logits_processor=drawing([prompts[index] for index in indices], chosen),
             )
         width = inputs["input_ids"].shape[1]
-        replies.update(zip(group, (_reply(bundle, row[width:].tolist(), ends) for row in rows), strict=True))
+        replies.update(
+            (index, _reply(bundle, row[width:].tolist(), ends))
+            for index, row in zip(indices, rows, strict=True)
+        )
+
+    with evaluating(model):
+        groups, others = _same_beginnings(model, prompts, chosen, batch_size)
+        for some in picture_prefix.batches(groups, prompts, batch_size, sys.maxsize):
+            alike = [[prompts[index] for index in group] for group in some]
+            answer(
+                [index for group in some for index in group], inputs_behind_pictures(model, collator, alike)
+            )
+        for group in _by_length(others, prompts, batch_size):
+            answer(group, model_inputs(model, collator([prompts[index] for index in group])))
     return [replies[index] for index in range(len(prompts))]
+
+
+def why_not_shared(model: Any, settings: GenerationSettings) -> str:
+    """Why the beginning of several questions about one picture is not forwarded once for all; empty where it is."""
+    if settings.num_beams > 1:
+        return "beams are searched"
+    sharing = prompt_sharing(model)
+    return picture_prefix.why_not(model) if sharing.possible else sharing.reason
+
+
+def _same_beginnings(
+    model: Any, prompts: Sequence[Encoded], settings: GenerationSettings, batch_size: int
+) -> tuple[list[list[int]], list[int]]:
+    if batch_size < 2 or why_not_shared(model, settings):
+        return [], list(range(len(prompts)))
+    return picture_prefix.same_beginnings(prompts, batch_size)
+
+
+def _by_length(indices: list[int], prompts: Sequence[Encoded], batch_size: int) -> Iterator[list[int]]:
+    """In groups, the longest prompts first."""
+    order = sorted(indices, key=lambda index: (-prompts[index].length, index))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def require_room(bundle: Bundle, prompt: Encoded, settings: GenerationSettings) -> None:

@@ -12,27 +12,19 @@ count, not those of the prompt or of an answer template.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.inference import picture_prefix
-from vitrail.inference.inputs import (
-    evaluating,
-    extended,
-    forward_parameters,
-    model_inputs,
-    takes_use_cache,
-    text_config,
-)
-from vitrail.models.caching import LIBRARY_NAME, cache_argument, cache_of
+from vitrail.inference.inputs import evaluating, extended, model_inputs, takes_use_cache
+from vitrail.inference.prefill import Begun, Sharing, append, begin, behind_pictures, prompt_sharing
 from vitrail.models.encoding import Encoded
-from vitrail.models.logits import logits_at, unwrapped
+from vitrail.models.logits import logits_at
 
 TIE = 1e-5
 """Two options whose values differ by less are tied: batching alone may move a float32 value that far."""
@@ -88,39 +80,6 @@ def rank(scores: OptionLogProbs, normalise: Normalisation, lengths: Sequence[int
     return Ranking(values, close[0], margin, len(close) > 1)
 
 
-class Sharing(NamedTuple):
-    """Whether a model can forward a prompt once for all its options, and why not."""
-
-    possible: bool
-    reason: str = ""
-
-
-def prompt_sharing(model: nn.Module) -> Sharing:
-    """Whether the prompt's cache of this model can be expanded over options, by what its code and config say.
-
-    Not so without a cache or explicit positions, with a window or a recurrent state (padding between prompt
-    and option would enter it), or with a mask that depends on token types.
-    """
-    parameters, inner = forward_parameters(model), unwrapped(model)
-    if any(getattr(module, "_is_stateful", False) for module in inner.modules()):
-        return Sharing(False, "it keeps a recurrent state, which padding would enter")
-    if cache_argument(model) is None:
-        return Sharing(False, "its forward takes no cache of keys and values")
-    for name in ("position_ids", "use_cache"):
-        if name not in parameters and not (name == "use_cache" and takes_use_cache(model)):
-            return Sharing(False, f"its forward takes no {name!r}")
-    if "token_type_ids" in parameters:
-        return Sharing(False, "its attention mask depends on token types")
-    text = text_config(inner)
-    kinds = set(getattr(text, "layer_types", None) or ())
-    if kinds - {"full_attention"}:
-        return Sharing(False, f"it has layers of type {', '.join(sorted(kinds - {'full_attention'}))}")
-    windowed = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
-    if windowed and not kinds:
-        return Sharing(False, "its attention has a sliding window")
-    return Sharing(True)
-
-
 def option_logprobs(
     model: nn.Module,
     collator: Callable[[list[Encoded]], dict[str, Any]],
@@ -159,11 +118,11 @@ def option_logprobs(
     with evaluating(model):
         if not sharing.possible:
             return [_one_by_one(model, collator, item) for item in items]
-        groups, others = _same_beginnings(model, items, batch_size)
         prompts = [prompt for prompt, _ in items]
+        groups, others = _same_beginnings(model, prompts, batch_size)
         for some in picture_prefix.batches(groups, prompts, batch_size, token_budget):
             order = [index for group in some for index in group]
-            begun = _behind_pictures(model, collator, [[items[index] for index in group] for group in some])
+            begun = behind_pictures(model, collator, [[prompts[index] for index in group] for group in some])
             scored = _options_of(model, begun, [items[index] for index in order], token_budget)
             for index, scores in zip(order, scored, strict=True):
                 found[index] = scores
@@ -211,28 +170,19 @@ class _Option(NamedTuple):
     ids: list[int]
 
 
-class _Begun(NamedTuple):
-    """Prompts that were forwarded: the logits behind each, the cache of all, their mask, each one's next position."""
-
-    logits: Float[Tensor, "batch vocab"]
-    cache: Any
-    mask: Int[Tensor, "batch tokens"]
-    following: Int[Tensor, "batch"]
-
-
 def _same_beginnings(
-    model: nn.Module, items: Sequence[Item], batch_size: int
+    model: nn.Module, prompts: Sequence[Encoded], batch_size: int
 ) -> tuple[list[list[int]], list[int]]:
     if batch_size < 2 or picture_prefix.why_not(model):
-        return [], list(range(len(items)))
-    return picture_prefix.same_beginnings([prompt for prompt, _ in items], batch_size)
+        return [], list(range(len(prompts)))
+    return picture_prefix.same_beginnings(prompts, batch_size)
 
 
 def _prompts(
     model: nn.Module, collator: Callable[[list[Encoded]], dict[str, Any]], items: Sequence[Item]
-) -> _Begun:
+) -> Begun:
     """Whole prompts, one a row."""
-    return _begin(model, collator, [prompt for prompt, _ in items], _goes_on(items))
+    return begin(model, collator, [prompt for prompt, _ in items], _goes_on(items))
 
 
 def _goes_on(items: Sequence[Item]) -> bool:
@@ -240,41 +190,8 @@ def _goes_on(items: Sequence[Item]) -> bool:
     return any(len(option) > 1 for _, options in items for option in options)
 
 
-def _begin(
-    model: nn.Module,
-    collator: Callable[[list[Encoded]], dict[str, Any]],
-    prompts: list[Encoded],
-    caching: bool,
-) -> _Begun:
-    inputs = model_inputs(model, collator(prompts))
-    mask = inputs["attention_mask"]
-    positions, following = _positions(model, inputs)
-    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
-    keep = torch.zeros_like(mask, dtype=torch.bool)
-    keep[torch.arange(len(prompts), device=mask.device), last] = True
-    output = logits_at(model, keep, **{**inputs, "position_ids": positions}, use_cache=caching)
-    return _Begun(output.logits, cache_of(output) if caching else None, mask, following)
-
-
-def _behind_pictures(
-    model: nn.Module,
-    collator: Callable[[list[Encoded]], dict[str, Any]],
-    groups: Sequence[Sequence[Item]],
-) -> _Begun:
-    """Prompts in groups that begin alike: the beginning of each group once, then all that follows, one prompt a row."""
-    stops = [picture_prefix.prefix_length(group[0][0]) for group in groups]
-    heads = [picture_prefix.cut(group[0][0], stop) for group, stop in zip(groups, stops, strict=True)]
-    begun = _begin(model, collator, heads, True)
-    tails = [
-        _Option(row, place, prompt.input_ids[stop:].tolist())
-        for row, (group, stop) in enumerate(zip(groups, stops, strict=True))
-        for place, (prompt, _) in enumerate(group)
-    ]
-    return _append(model, begun, tails, last_only=True)
-
-
 def _options_of(
-    model: nn.Module, begun: _Begun, items: Sequence[Item], token_budget: int
+    model: nn.Module, begun: Begun, items: Sequence[Item], token_budget: int
 ) -> list[OptionLogProbs]:
     """The options' log-probabilities behind their prompts (whose cache is changed)."""
     device = begun.mask.device
@@ -292,7 +209,9 @@ def _options_of(
         cache = begun.cache if number == len(slices) - 1 else copy.deepcopy(begun.cache)
         # The last token is not read: nothing follows it.
         read = [option._replace(ids=option.ids[:-1]) for option in some]
-        logits = _append(model, begun._replace(cache=cache), read).logits
+        logits = append(
+            model, begun._replace(cache=cache), [one.row for one in read], [one.ids for one in read]
+        ).logits
         values = _chosen(logits, [token for option in some for token in option.ids[1:]])
         for option, part in zip(some, values.split([len(one.ids) for one in read]), strict=True):
             scores[option.row, option.place] += part.tolist()
@@ -314,56 +233,8 @@ def _slices(options: list[_Option], width: int, token_budget: int) -> Iterator[l
         yield some
 
 
-def _append(model: nn.Module, begun: _Begun, options: Sequence[_Option], last_only: bool = False) -> _Begun:
-    """Forward tokens behind the rows that they name, whose cache is expanded over them (and changed).
-
-    ``logits`` are those behind each token, row by row; with ``last_only`` behind the last token of each row.
-    """
-    device = begun.mask.device
-    rows = torch.tensor([option.row for option in options], device=device)
-    begun.cache.reorder_cache(rows)
-    lengths = torch.tensor([len(option.ids) for option in options], device=device)
-    longest = int(lengths.max())
-    # Padded with a token of the option itself: a fixed padding id might be the picture placeholder.
-    ids = [option.ids + option.ids[:1] * (longest - len(option.ids)) for option in options]
-    steps = torch.arange(longest, device=device)
-    present = steps < lengths[:, None]
-    positions = begun.following[rows][:, None] + steps
-    mask = torch.cat([begun.mask[rows], present.to(begun.mask.dtype)], dim=1)
-    output = logits_at(
-        model,
-        steps == lengths[:, None] - 1 if last_only else present,
-        input_ids=torch.tensor(ids, device=device),
-        attention_mask=mask,
-        position_ids=positions.expand(3, -1, -1) if _three_axes(model) else positions,
-        use_cache=True,
-        **{cache_argument(model) or LIBRARY_NAME: begun.cache},
-    )
-    return _Begun(output.logits, cache_of(output), mask, begun.following[rows] + lengths)
-
-
 def _chosen(logits: Float[Tensor, "rows vocab"], ids: list[int]) -> Float[Tensor, "rows"]:
     """The log-probability of token ``ids[i]`` under row i."""
     logits = logits.float()
     index = torch.tensor(ids, device=logits.device)
     return logits.gather(-1, index[:, None])[:, 0] - logits.logsumexp(-1)
-
-
-def _three_axes(model: nn.Module) -> bool:
-    """Whether positions are (time, height, width), as in Qwen-VL's families."""
-    return hasattr(getattr(unwrapped(model), "model", None), "get_rope_index")
-
-
-def _positions(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Int[Tensor, "batch"]]:
-    """Positions of a padded batch, counted over real tokens, and that of each row's next token."""
-    mask = inputs["attention_mask"]
-    if not _three_axes(model):
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        return positions, positions.amax(-1) + 1
-    if "image_grid_thw" not in inputs and "video_grid_thw" not in inputs:
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        return positions.expand(3, -1, -1), positions.amax(-1) + 1
-    rule: Any = unwrapped(model).model.get_rope_index  # type: ignore[union-attr]
-    accepted = inspect.signature(rule).parameters
-    positions, _ = rule(**{name: value for name, value in inputs.items() if name in accepted})
-    return positions, positions.masked_fill(mask == 0, 0).amax(dim=(0, 2)) + 1

@@ -1,8 +1,9 @@
-"""Questions that begin alike: what comes up to the last visual token of the same pictures is forwarded once for all.
+"""Questions that begin alike: what they have in common, up to and with the same pictures, is forwarded once for all.
 
-Several questions about one picture are the rule in benchmarks. Their prompts share the system's words and the picture;
-in a causal model these tokens' keys and values do not depend on what follows. Nothing is kept beyond a batch: what an
-answer is computed from depends on the batch alone, so that a run that was killed ends with the same bits.
+Several questions about one picture are the rule in benchmarks, be their options ranked or their answers written. Their
+prompts share the system's words and the picture; in a causal model these tokens' keys and values do not depend on what
+follows. Nothing is kept beyond a batch: what an answer is computed from depends on the batch alone, so that a run that
+was killed ends with the same bits.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vitrail.inference.inputs import forward_parameters
 from vitrail.inference.methods import TRACE
 from vitrail.models.encoding import Encoded
 from vitrail.models.logits import unwrapped
+from vitrail.models.rules.standing import standing
 
 _TEXT_REACHES_PICTURES = ("cross_attention_mask", "qformer_input_ids")
 """Arguments of models whose pictures are read by, or with, the text: their cache depends on the question."""
@@ -29,12 +31,14 @@ def why_not(model: nn.Module) -> str:
 
     It cannot where something may look at the question while it reads the picture: a rule or a surgery, which hook into
     the model, or a picture read through the text. That the model has a cache which can be expanded is asked elsewhere
-    (:func:`vitrail.inference.likelihood.prompt_sharing`).
+    (:func:`vitrail.inference.prefill.prompt_sharing`).
     """
     parameters = forward_parameters(model)
     for name in _TEXT_REACHES_PICTURES:
         if name in parameters:
             return f"its forward takes {name!r}"
+    if rules := standing(model):
+        return f"{' & '.join(rules)} stands in it, which may look at the question"
     for name, module in unwrapped(model).named_modules():
         if not all(
             map(_the_library_s, (*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
@@ -60,6 +64,32 @@ def prefix_length(prompt: Encoded) -> int:
 def cut(prompt: Encoded, stop: int) -> Encoded:
     """The first ``stop`` tokens, with all pictures."""
     return dataclasses.replace(prompt, **{name: getattr(prompt, name)[:stop] for name in _COLUMNS})
+
+
+def common_length(group: Sequence[Encoded]) -> int:
+    """Tokens that prompts of one group have in common, so that one is left of each. What closes a picture is among
+    them: some models embed it by what they saw (Ovis2), so that it must be forwarded with the picture.
+    """
+    common = min(prompt.length for prompt in group) - 1
+    for prompt in group[1:]:
+        unlike = np.flatnonzero(prompt.input_ids[:common] != group[0].input_ids[:common])
+        common = int(unlike[0]) if len(unlike) else common
+    return common
+
+
+def beginning(group: Sequence[Encoded]) -> Encoded:
+    """What the prompts of a group have in common."""
+    return cut(group[0], common_length(group))
+
+
+def tails(groups: Sequence[Sequence[Encoded]]) -> tuple[list[int], list[list[int]]]:
+    """Of every prompt, group by group: the number of its group, and the tokens behind the group's beginning."""
+    rows, found = [], []
+    for row, group in enumerate(groups):
+        stop = common_length(group)
+        rows += [row] * len(group)
+        found += [prompt.input_ids[stop:].tolist() for prompt in group]
+    return rows, found
 
 
 def same_beginnings(prompts: Sequence[Encoded], at_most: int) -> tuple[list[list[int]], list[int]]:

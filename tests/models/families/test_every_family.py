@@ -10,6 +10,7 @@ import families
 from conftest import chat, picture
 from vitrail.data.image_plans.plan import Visual
 from vitrail.data.records import Chat, Document, Text
+from vitrail.inference import generation
 from vitrail.inference.generation import GenerationSettings, generate_from
 from vitrail.inference.inputs import extended, model_inputs
 from vitrail.inference.likelihood import option_logprobs
@@ -156,6 +157,54 @@ def test_generation_equals_recomputation(loaded, name):
                 break
             said.append(token)
         assert list(reply.tokens) == said
+
+
+@each_family
+def test_questions_about_one_picture_are_answered_as_each_alone(loaded, name, monkeypatch):
+    """Every token's log-probabilities are within 1e-5, and the beginning is forwarded once where that is sound."""
+    bundle, settings = loaded(name), GenerationSettings(max_new_tokens=4)
+    chats = [chat("is " * (n % 4) + "it?", images=1 + n // 3, seed=n // 3, id=str(n)) for n in range(6)]
+    prompts = [
+        bundle.encoder.encode(one, add_generation_prompt=True) for one in (*chats, chat("no", images=0))
+    ]
+    said: dict = {}
+    monkeypatch.setattr(generation, "drawing", lambda rows, _: [Recorded([row.id for row in rows], said)])
+    alone = [generate_from(bundle, [prompt], settings)[0] for prompt in prompts]
+    apart, collated = dict(said), []
+    said.clear()
+    plain = type(bundle).collator
+
+    def counting(self, side):
+        return lambda records: collated.append(len(records)) or plain(self, side)(records)
+
+    monkeypatch.setattr(type(bundle), "collator", counting)
+    assert generate_from(bundle, prompts, settings) == alone
+    assert sum(collated) == (7 if generation.why_not_shared(bundle.model, settings) else 3)
+    for one, rows in apart.items():
+        for mine, wanted in zip(said[one], rows, strict=False):
+            assert torch.allclose(mine, wanted, atol=1e-5)
+    shared = [said[str(n)][0] for n in range(6)]
+    assert (shared[0] - shared[1]).abs().max() > 1e-4 and (shared[0] - shared[4]).abs().max() > 1e-4
+    options = [bundle.encoder.answer_ids(text) for text in ("a cat", "no")]
+    items = [(prompt, options) for prompt in prompts]
+    ranked, wanted = (
+        option_logprobs(bundle.model, bundle.collator("right"), items, share_prompt=share)
+        for share in (None, False)
+    )
+    for one, plainly in zip(ranked, wanted, strict=True):
+        assert one.sums == pytest.approx(plainly.sums, abs=5e-5)
+
+
+class Recorded:
+    """A logits processor that changes nothing and keeps the log-probabilities of each prompt, token by token."""
+
+    def __init__(self, ids, said):
+        self.ids, self.said = ids, said
+
+    def __call__(self, input_ids, scores):
+        for one, row in zip(self.ids, scores, strict=True):
+            self.said.setdefault(one, []).append(row.log_softmax(-1))
+        return scores
 
 
 @each_family

@@ -11,7 +11,8 @@ import torch
 from conftest import chat
 from models.rules import samples
 from vitrail.inference.generation import GenerationSettings, Stream, generate
-from vitrail.inference.likelihood import option_logprobs, prompt_sharing
+from vitrail.inference.likelihood import option_logprobs
+from vitrail.inference.prefill import prompt_sharing
 from vitrail.models.loading import load
 from vitrail.models.rules import applied, latest_picture
 from vitrail.models.rules.ee_mllm import composite_attention
