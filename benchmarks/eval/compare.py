@@ -7,7 +7,7 @@ Both answer in words (``generate``: letters, greedy, 8 tokens at most) and rank 
 a picture as benchmarks have them, in float32 on as many threads. lmms-eval's ``llava_hf`` asks one question at a time
 and takes no larger batch; vitrail asks ``--batch`` at once. Each runs in a process of its own, in turns, so that other
 work on the machine meets both; loading the model is not counted. lmms-eval gets an environment under the work folder
-(made with uv, once), or is run by ``--python``.
+(``lmms_environment.py``, once), or is run by ``--python``.
 """
 
 from __future__ import annotations
@@ -19,19 +19,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lmms_environment import python_of
+
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("lmms-eval", "torch", "torchvision", "decord", "pillow")
-
-
-def environment(work: Path) -> Path:
-    """The Python of an environment that has lmms-eval; made where it is not there yet."""
-    folder = work / "environments" / "lmms-eval"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        subprocess.run(["uv", "venv", "--quiet", "--python", "3.11", str(folder)], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", str(python), *PACKAGES], check=True)
-        (folder / "ready").write_text("")
-    return python
 
 
 def ask(python: Path, script: str, material: Path, out: Path, words: list[str]) -> dict[str, Any]:
@@ -66,7 +56,7 @@ def main() -> None:
         subprocess.run(
             [sys.executable, str(HERE / "material.py"), *words, "--out", str(material)], check=True
         )
-    peer = args.python or environment(work)
+    peer = args.python or python_of(work / "environments" / "lmms-eval")
     table: dict[str, Any] = {}
     for mode in args.modes:
         found: dict[str, list[dict[str, Any]]] = {"vitrail": [], "lmms-eval": []}

@@ -3,8 +3,8 @@
     python benchmarks/eval/lmms_eval_answers.py MODEL --benchmark offline_scenes --limit 40 suite=nano-scenes-v1
 
 The model is asked twice with the same questions: here (`run_task`), and by lmms-eval (its model `openai`) at a loopback
-address. lmms-eval lives in an environment of its own: `--environment DIR` names one, which is made with uv (and the
-network) if it is not there. Prints JSON; exit code 1 where an answer, a judgement or the score differs.
+address. lmms-eval lives in an environment of its own: `--environment DIR` names one, which is made if it is not there
+(`lmms_environment.py`, with the network). Prints JSON; exit code 1 where an answer, a judgement or the score differs.
 """
 
 from __future__ import annotations
@@ -18,18 +18,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-NEEDS = ("lmms-eval==0.7.3", "filelock<3.30")  # later versions of filelock lack what lmms-eval 0.7.3 imports
+from lmms_environment import python_of
+
 NAME = "served"
-
-
-def environment(folder: Path) -> Path:
-    """The environment's Python; made where it is not there."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "uv", "venv", "--quiet", str(folder)], check=True)
-        words = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *NEEDS]
-        subprocess.run(words, check=True)
-    return python
 
 
 @contextmanager
@@ -96,8 +87,10 @@ def main() -> int:
     parser.add_argument("--benchmark", default="offline_scenes")
     parser.add_argument("--data")
     parser.add_argument("--limit", type=int, default=40)
-    parser.add_argument("--environment", type=Path, default=Path("lmms-eval-environment"))
-    parser.add_argument("--out", type=Path, default=Path("lmms-eval-answers"), help="must not be there")
+    parser.add_argument(
+        "--environment", type=Path, default=Path("runs/benchmark-eval/environments/lmms-eval")
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/lmms-eval-answers"), help="must not be there")
     parser.add_argument("settings", nargs="*", metavar="key=value")
     args = parser.parse_args()
     from vitrail import registry
@@ -116,7 +109,7 @@ def main() -> int:
     out = args.out.resolve()
     out.mkdir(parents=True)
     folder = export_task(task, source, out / "task").folder
-    python = environment(args.environment.absolute())
+    python = python_of(args.environment.absolute())
     with serving(args.model) as address:
         samples = ask_with_lmms_eval(python, address, task.name, folder, out / "lmms-eval")
     results = json.loads(next((out / "lmms-eval").rglob("*_results.json")).read_text())["results"][task.name]

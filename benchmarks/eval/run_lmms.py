@@ -47,7 +47,7 @@ def main() -> None:
         model="llava_hf",
         model_args=f"pretrained={args.material / 'model'},dtype=float32,device_map=cpu",
         tasks=[f"vitrail_{args.mode}"],
-        task_manager=TaskManager(include_path=str(args.material / "task")),
+        task_manager=TaskManager(include_path=str(args.material / "task"), include_defaults=False),
         batch_size=1,
         device="cpu",
         force_simple=True,
