@@ -6,6 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vitrail.cli.evaluate_processes import (
+    add_processes,
+    ask_in_processes,
+    follow_parent,
+    gathered,
+    place_share,
+    require_divisible,
+)
 from vitrail.cli.libraries import prepare_libraries
 from vitrail.cli.output import print_json
 from vitrail.cli.own_data import run_name
@@ -47,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_methods(parser)
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="default 16")
     parser.add_argument("--quiet", action="store_true", help="print errors and scores alone")
+    add_processes(parser)
     parser.add_argument(
         "--desiderata",
         metavar="A,B",
@@ -93,6 +102,12 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask what is not answered yet, and print the scores."""
     _only_with_address(args)
+    require_divisible(args)
+    if args.share is not None:
+        follow_parent()
+    elif args.processes > 1:
+        _require_task(args)
+        ask_in_processes(args, answers_folder(args))
     if args.desiderata is not None:
         return _desiderata(args)
     if args.benchmark is not None or args.suite is not None:
@@ -102,11 +117,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         _only_with_benchmark(args)
         scores = _on_file(args) if args.data is not None else _again(args)
+    if args.share is not None:
+        return 0
     if args.json:
         print_json(scores)
     else:
         print_all(scores)
     return 0
+
+
+def _require_task(args: argparse.Namespace) -> None:
+    """ValueError for what every process would find wrong with the task."""
+    from vitrail.cli.evaluate_benchmark import task_of
+
+    if args.benchmark is not None:
+        task_of(args)
+    elif args.data is not None:
+        _only_with_benchmark(args)
+        _file_task(args)
 
 
 def print_all(scores: dict[str, dict[str, Any]]) -> None:
@@ -220,35 +248,44 @@ def answers_folder(args: argparse.Namespace) -> Path:
 
 def ask(args: argparse.Namespace, task: Any, source: Any, progress: Any) -> dict[str, dict[str, Any]]:
     """Ask a model every question of a source, as it is and blinded; the scores by task and condition."""
-    from vitrail.evaluation.run import run_task
     from vitrail.evaluation.scores import score
     from vitrail.evaluation.transforms import transform
-    from vitrail.recipes.evaluation_run import now_and_then
 
     for name in args.also:
         transform(name)
-    folder, found, methods = answers_folder(args), {}, methods_of(args)
-    bundle = model_of(args)
+    folder, found = answers_folder(args), {}
     for condition in (*(("trained",) if args.no_blind else ("trained", "blind")), *args.also):
-        progress.note(f"{task.name}, {condition}: {len(source):,} questions")
-
-        def tell(done: int, total: int, what: str = f"{task.name}, {condition}") -> None:
-            progress.note(f"{what}: {done:,} of {total:,}")
-
-        path = run_task(
-            task,
-            bundle,
-            folder,
-            condition,
-            source=source,
-            progress=now_and_then(tell),
-            batch_size=args.batch_size,
-            methods=methods,
-            retry_refused=args.retry_refused,
-        )
-        found[condition] = score(path).as_json()
+        if args.processes > 1 and args.share is None:
+            path = gathered(folder, task.name, condition)
+        else:
+            path = _ask(args, task, source, condition, progress)
+        found[condition] = score(path).as_json() if args.share is None else {}
     progress.note(f"answers: {Path(folder) / task.name}")
     return {task.name: found}
+
+
+def _ask(args: argparse.Namespace, task: Any, source: Any, condition: str, progress: Any) -> Path:
+    from vitrail.evaluation.processes import Share
+    from vitrail.evaluation.run import run_task
+    from vitrail.recipes.evaluation_run import now_and_then
+
+    progress.note(f"{task.name}, {condition}: {len(source):,} questions")
+
+    def tell(done: int, total: int) -> None:
+        progress.note(f"{task.name}, {condition}: {done:,} of {total:,}")
+
+    return run_task(
+        task,
+        model_of(args),
+        answers_folder(args),
+        condition,
+        source=source,
+        progress=now_and_then(tell),
+        batch_size=args.batch_size,
+        methods=methods_of(args),
+        retry_refused=args.retry_refused,
+        share=None if args.share is None else Share(*args.share),
+    )
 
 
 def model_of(args: argparse.Namespace) -> Any:
@@ -257,9 +294,8 @@ def model_of(args: argparse.Namespace) -> Any:
         args.bundle = _remote(args)
     if getattr(args, "bundle", None) is None:
         from vitrail.models.loading import load
-        from vitrail.recipes.assembly import place
 
-        args.bundle = place(load(args.model))
+        args.bundle = place_share(load(args.model), args.share)
     return args.bundle
 
 

@@ -26,7 +26,7 @@ def on_benchmark(args: argparse.Namespace, progress: Any) -> dict[str, dict[str,
     if not registry.get("benchmark", args.benchmark).pictures:
         args.no_blind = True
     found = ask(args, task, source, progress)
-    if args.submission is not None:
+    if args.submission is not None and args.share is None:
         write_submission(answers_folder(args) / task.name / "trained.jsonl", args.submission)
         progress.note(f"submission: {args.submission}")
     return found

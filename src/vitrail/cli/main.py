@@ -65,7 +65,7 @@ def _dispatch(words: list[str], commands: dict[str, Command], prog: str, about: 
     parser = Parser(prog=f"{prog} {name}", description=f"{command.about[:1].upper()}{command.about[1:]}.")
     arguments(parser)
     try:
-        return run(parser.parse_intermixed_args(rest))
+        return run(parser.parse_intermixed_args(rest, argparse.Namespace(words=rest)))
     except SystemExit as leave:  # argparse's --help
         return int(leave.code or 0)
 

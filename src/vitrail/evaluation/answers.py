@@ -79,6 +79,16 @@ def open_answers(path: Path, header: dict[str, Any]) -> JsonlLog:
         times_path(path).unlink(missing_ok=True)
         log.append({"key": "header", "type": "header", "version": VERSION, **header})
         return log
+    try:
+        require_same(path, header)
+    except ValueError:
+        log.close()
+        raise
+    return log
+
+
+def require_same(path: Path, header: dict[str, Any]) -> None:
+    """ValueError naming what differs where the answers in ``path`` were given under other settings than ``header``."""
     there = read_answers(path).header
     changed = [
         name for name in FINGERPRINTS if there["fingerprints"].get(name) != header["fingerprints"].get(name)
@@ -86,13 +96,11 @@ def open_answers(path: Path, header: dict[str, Any]) -> JsonlLog:
     if there["rows"] != header["rows"] and not changed:
         changed = ["scenario"]
     if changed:
-        log.close()
         details = [f"{name}{_difference(name, there, header)}" for name in changed]
         raise ValueError(
             f"{path} holds answers given under another {', another '.join(details)}; "
             "give another folder, or remove the file to ask again"
         )
-    return log
 
 
 def forget_refused(log: JsonlLog) -> int:
@@ -107,9 +115,14 @@ def forget_refused(log: JsonlLog) -> int:
 def put_in_order(log: JsonlLog) -> None:
     """Bring the rows into the order of the source, where a run was broken off or asked some of them again."""
     lines = log.read()
-    ordered = sorted(lines, key=lambda line: line.get("row", -1))
+    ordered = in_order(lines)
     if [line["key"] for line in ordered] != [line["key"] for line in lines]:
         log.rewrite(ordered)
+
+
+def in_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Header, then what was no record, then the rows as the source has them."""
+    return sorted(lines, key=lambda line: line.get("row", -1))
 
 
 def _difference(name: str, there: dict[str, Any], now: dict[str, Any]) -> str:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
-from vitrail.evaluation.answers import forget_refused, open_answers, put_in_order, times_path
+from vitrail.evaluation.answers import (
+    forget_refused,
+    open_answers,
+    put_in_order,
+    require_same,
+    times_path,
+)
+from vitrail.evaluation.processes import Share, gather, part_path
 from vitrail.evaluation.remote import RemoteModel
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Task
@@ -44,6 +51,7 @@ def run_task(
     model_fingerprint: str | None = None,
     methods: Sequence[tuple[str, dict[str, Any]]] = (),
     retry_refused: bool = False,
+    share: Share | None = None,
 ) -> Path:
     """Ask a model every question of a task; returns the answers' file, ``<folder>/<task>/<condition>.jsonl``.
 
@@ -61,6 +69,8 @@ def run_task(
         model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
         methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
         retry_refused: ask those rows again that an address refused in an earlier run.
+        share: ask only what falls to this one of several processes, into a file of its own
+            (:mod:`vitrail.evaluation.processes`), which is returned; default everything.
 
     Killed and started again it goes on: what was answered is not asked again, and the file ends as the same bytes. A
     question that cannot be asked, or that an address refuses, is set aside with its reason. ValueError if the file
@@ -76,6 +86,8 @@ def run_task(
     path = Path(folder) / task.name / f"{condition}.jsonl"
     if isinstance(bundle, RemoteModel):
         bundle.require(task.inferencer["name"], methods)
+    if share is None:
+        gather(path)
     built = [(name, build(name, settings)) for name, settings in methods]
     for _, method in built:
         method.prepare(bundle, source)  # type: ignore[arg-type]
@@ -85,12 +97,18 @@ def run_task(
         if methods:
             header["methods"] = [{"name": name, **settings} for name, settings in methods]
             header["fingerprints"]["methods"] = key(json.dumps(header["methods"], sort_keys=True))
-        with open_answers(path, header) as log, JsonlLog(times_path(path)) as times:
+        own, done = path, frozenset[Hashable]()
+        if share is not None:
+            own, done = part_path(path, share.number), JsonlLog(path, unique="key").seen()
+            if done:
+                require_same(path, header)
+        with open_answers(own, header) as log, JsonlLog(times_path(own)) as times:
             if retry_refused:
                 forget_refused(log)
-            run.go(log, times, progress)
-            put_in_order(log)
-    return path
+            run.go(log, times, progress, share or Share(0, 1), done)
+            if share is None:
+                put_in_order(log)
+    return own
 
 
 class _Run:
@@ -142,33 +160,61 @@ class _Run:
         found = getattr(self.instruction, "fingerprint", "")
         return {"examples": found} if found else {}
 
-    def go(self, log: JsonlLog, times: JsonlLog, progress: Progress | None) -> None:
-        """Everything that is not in the log yet, window by window, in the order of the source."""
-        seen = log.seen()
-        for bad in set_aside_of(self.source).rows:
+    def _know_ids(self, log: JsonlLog, alone: bool) -> None:
+        """Whose id is whose: told by the rows in the log where they are the first ones, by all records where later rows
+        are there already, or another process may ask the earlier ones.
+        """
+        there = {row["row"]: row["id"] for row in log if row["type"] in ("answer", "set_aside")}
+        if not alone or len(there) <= max(there, default=-1):
+            there = {row: self._id(row) for row in range(len(self.source))}
+        for row in sorted(there):
+            self.first_row_of.setdefault(there[row], row)
+
+    def _id(self, row: int) -> str:
+        try:
+            found = getattr(self.source[row], "id", None)
+        except (ValueError, OSError):
+            found = None
+        return found or f"row-{row}"
+
+    def go(
+        self,
+        log: JsonlLog,
+        times: JsonlLog,
+        progress: Progress | None,
+        share: Share,
+        done: frozenset[Hashable],
+    ) -> None:
+        """Everything of this share that is neither in the log nor ``done``, window by window, in the order of the
+        source.
+        """
+        seen = log.seen() | done
+        for bad in set_aside_of(self.source).rows if share.number == 0 else ():
             if f"line:{bad.line}" not in seen:
                 reason = f"{bad.field}: {bad.reason}" if bad.field else bad.reason
                 entry = {"line": bad.line, "id": bad.id, "reason": reason}
                 log.append({"key": f"line:{bad.line}", "type": "unread", **entry})
-        for row in log:
-            if row["type"] in ("answer", "set_aside"):
-                self.first_row_of.setdefault(row["id"], row["row"])
-        total, window = len(self.source), 4 * self.batch_size
-        for start in range(0, total, window):
-            rows = range(start, min(start + window, total))
+        self._know_ids(log, alone=share.of == 1)
+        total, size = len(self.source), 4 * self.batch_size
+        windows = [range(start, min(start + size, total)) for start in range(0, total, size)]
+        left = [rows for rows in windows if any(f"row:{row}" not in done for row in rows)]
+        for rows in left[share.number :: share.of]:
             missing = [row for row in rows if f"row:{row}" not in seen]
             if missing:
-                begun = time.perf_counter()
-                # Float sums depend in their last bits on what shares a batch: a window that a kill cut in two
-                # is asked as a whole again, so that its answers are those of a run that was never killed.
-                whole = self.batch_size > 1 and not isinstance(self.bundle, RemoteModel)
-                asked = list(rows) if whole else missing
-                entries = [entry for entry in self._answer(asked) if entry["row"] in set(missing)]
-                log.extend(entries)
-                spent = {"row": missing[0], "rows": len(entries)}
-                times.append({**spent, "seconds": round(time.perf_counter() - begun, 4)})
+                self._ask_window(rows, missing, log, times)
             if progress is not None:
-                progress(min(start + window, total), total)
+                progress(rows.stop, total)
+
+    def _ask_window(self, rows: range, missing: list[int], log: JsonlLog, times: JsonlLog) -> None:
+        begun = time.perf_counter()
+        # Float sums depend in their last bits on what shares a batch: a window that a kill cut in two
+        # is asked as a whole again, so that its answers are those of a run that was never killed.
+        whole = self.batch_size > 1 and not isinstance(self.bundle, RemoteModel)
+        asked = list(rows) if whole else missing
+        entries = [entry for entry in self._answer(asked) if entry["row"] in set(missing)]
+        log.extend(entries)
+        spent = {"row": missing[0], "rows": len(entries)}
+        times.append({**spent, "seconds": round(time.perf_counter() - begun, 4)})
 
     def _answer(self, rows: list[int]) -> list[dict[str, Any]]:
         """The entries of some rows: asked together, in their order."""

@@ -127,6 +127,8 @@ def why_not_shared(model: Any, settings: GenerationSettings) -> str:
     """Why the beginning of several questions about one picture is not forwarded once for all; empty where it is."""
     if settings.num_beams > 1:
         return "beams are searched"
+    if kind := getattr(getattr(model, "generation_config", None), "cache_implementation", None):
+        return f"its generation_config asks for a {kind} cache"
     sharing = prompt_sharing(model)
     return picture_prefix.why_not(model) if sharing.possible else sharing.reason
 

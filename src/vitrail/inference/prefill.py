@@ -142,7 +142,7 @@ def append(
     lengths = torch.tensor([len(tail) for tail in tails], device=device)
     longest = int(lengths.max())
     # Padded with a token of the text itself: a fixed padding id might be the picture placeholder.
-    ids = torch.tensor([[*tail, *tail[:1] * (longest - len(tail))] for tail in tails], device=device)
+    ids = torch.tensor([[*tail, *[tail[0]] * (longest - len(tail))] for tail in tails], device=device)
     steps = torch.arange(longest, device=device)
     present = steps < lengths[:, None]
     positions = begun.following[places][:, None] + steps
