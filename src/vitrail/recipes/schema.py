@@ -27,6 +27,7 @@ from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.named_data import NamedThings
+from vitrail.recipes.relevant import Relevant
 from vitrail.recipes.subsets import Subset
 from vitrail.registry import nearest
 from vitrail.settings.faults import NOTHING, inner_errors
@@ -220,7 +221,8 @@ class Scenes(Frozen):
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     ``documents`` are pages of two to four pictures, each with its caption, to pretrain on; in a share ``shuffled`` of
-    them the pictures change places, as a control.
+    them the pictures change places, as a control; with ``foreign`` each picture stands before its caption, and that share
+    of both is from elsewhere.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
     evaluation asks such alone.
@@ -232,6 +234,7 @@ class Scenes(Frozen):
     length: int | None = None
     leading: float | None = Field(default=None, ge=0, le=1)
     shuffled: float | None = Field(default=None, ge=0, le=1)
+    foreign: float | None = Field(default=None, ge=0, le=1)
     fold: Literal["train", "development", "test"] = "train"
     names: Literal["known", "development", "held-out", "helpers"] = "known"
     n: int = Field(default=1000, ge=1)
@@ -247,6 +250,9 @@ class Scenes(Frozen):
         if self.shuffled is not None and self.form != "documents":
             why = "only documents have pictures to shuffle; remove it, or set form: documents"
             raise inner_errors([(("shuffled",), why, self.shuffled)])
+        if self.foreign is not None and (self.form != "documents" or self.shuffled is not None):
+            why = "only documents that are not shuffled have foreign parts; remove it, or set form: documents"
+            raise inner_errors([(("foreign",), why, self.foreign)])
         if self.length is not None and self.form in ("scenes", "leading", "documents"):
             why = "only sequences have a length; remove it, or set form: sequences"
             raise inner_errors([(("length",), why, self.length)])
@@ -347,7 +353,8 @@ Data = Annotated[
     | Facts
     | NamedThings
     | Mixture
-    | Subset,
+    | Subset
+    | Relevant,
     Field(discriminator="kind"),
 ]
 

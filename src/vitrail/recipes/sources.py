@@ -8,6 +8,7 @@ from vitrail.recipes.benchmark_data import Benchmark, Composed
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
 from vitrail.recipes.named_data import NamedThings
+from vitrail.recipes.relevant import Relevant, open_relevant
 from vitrail.recipes.schema import File, Mixture, Puzzle, Recipe, Scenes, SceneTexts
 from vitrail.recipes.subsets import Subset, open_subset
 
@@ -24,6 +25,8 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return open_mixture(recipe, name, lambda leaf: open_data(recipe, leaf, use))
     if isinstance(data, Subset):
         return open_subset(recipe, name, lambda other: open_data(recipe, other, use))
+    if isinstance(data, Relevant):
+        return open_relevant(recipe, name, lambda other: open_data(recipe, other, use))
     if isinstance(data, Scenes):
         return _scenes(data, recipe.seed_of(name), use, name)
     if isinstance(data, Puzzle):
@@ -111,6 +114,8 @@ def _scenes(data: Scenes, seed: int, use: Use, name: str) -> Any:
         options["length"] = data.length
     if data.shuffled is not None:
         options["shuffled"] = data.shuffled
+    if data.foreign is not None:
+        options["foreign"] = data.foreign
     if data.leading is not None and use == "conversations":
         options["leading"] = data.leading
     if data.form == "told_sequences" and use == "questions":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vitrail.recipes.schema import Recipe
 
 Fault = tuple[tuple[str | int, ...], str, Any]
+DERIVED = ("subset", "relevant")
+"""Kinds of data that are made of one other, their ``source``."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -168,18 +170,15 @@ def _number(value: float) -> float | None:
 
 
 def faults(recipe: Recipe) -> list[Fault]:
-    """Names in subsets that are no data, and subsets of themselves."""
+    """Names in subsets, and in relevant parts, that are no data."""
     found: list[Fault] = []
     for name, data in recipe.data.items():
-        if getattr(data, "kind", None) != "subset":
+        if getattr(data, "kind", None) not in DERIVED:
             continue
         one: Any = data
-        named = {
-            "source": (one.source,),
-            "reference": (one.reference,),
-            "unlike": (one.unlike,),
-            "apart_from": one.apart_from,
-        }
+        named = {"source": (one.source,)}
+        if one.kind == "subset":
+            named |= {"reference": (one.reference,), "unlike": (one.unlike,), "apart_from": one.apart_from}
         for field, values in named.items():
             for value in filter(None, values):
                 if value not in recipe.data:
@@ -189,15 +188,17 @@ def faults(recipe: Recipe) -> list[Fault]:
 
 
 def origin(recipe: Recipe, name: str) -> Any:
-    """The settings of the data that a subset is taken from in the end; of other data its own."""
+    """The settings of the data that a subset, or relevant parts, are taken from in the end; of other data its own."""
     data: Any = recipe.data[name]
-    while data.kind == "subset":
+    while data.kind in DERIVED:
         data = recipe.data[data.source]
     return data
 
 
 def below(data: Any) -> list[str]:
-    """The data that a subset reads."""
+    """The data that a subset, or relevant parts, are read from."""
+    if getattr(data, "kind", None) == "relevant":
+        return [data.source]
     if getattr(data, "kind", None) != "subset":
         return []
     named = (data.source, data.reference, data.unlike, *data.apart_from)

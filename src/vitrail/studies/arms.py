@@ -107,7 +107,7 @@ _OF_A_LOOP = ("rounds", "data", "items", "per_seed", "candidates", "per_round", 
 
 
 def _what_is_read(data: Mapping[str, Any], name: str) -> Any:
-    """The settings of a stage's data; of a mixture or a subset those of all that it draws from, in whatever shares."""
+    """The settings of a stage's data; of what draws from others those of all of these, in whatever shares."""
     below = leaves(data, name)
     found = [
         # How many of the questions are leading costs nothing: as many pictures and turns.
@@ -118,11 +118,11 @@ def _what_is_read(data: Mapping[str, Any], name: str) -> Any:
 
 
 def leaves(data: Mapping[str, Any], name: str) -> list[str]:
-    """The sources that a recipe's data ``name`` is drawn from: itself, or those below a mixture or a subset."""
+    """The sources that a recipe's data ``name`` is drawn from: itself, or those below what draws from others."""
     one = data.get(name)
     if one is None:  # a source that is named for its share alone
         return []
-    if one["kind"] not in ("mixture", "subset"):
+    if one["kind"] not in ("mixture", "subset", "relevant"):
         return [name]
     below = list(one["sources"]) if one["kind"] == "mixture" else [one["source"]]
     return list(dict.fromkeys(leaf for child in below for leaf in leaves(data, child)))

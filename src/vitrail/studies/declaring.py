@@ -107,11 +107,11 @@ def _few_records(arm: Arm) -> Arm:
 
 
 def few_records(data: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """How many records of each of a recipe's data a mock reads; a mixture and a subset what their sources have."""
+    """How many records of each of a recipe's data a mock reads; what draws from others, what these have."""
     return {
         name: min(MOCK_RECORDS, one.get("n") or MOCK_RECORDS)
         for name, one in data.items()
-        if one["kind"] not in ("mixture", "subset") or one.get("n") is not None
+        if one["kind"] not in ("mixture", "subset", "relevant") or one.get("n") is not None
     }
 
 

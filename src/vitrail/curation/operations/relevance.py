@@ -234,18 +234,38 @@ class RankRelevance(CorpusOperation):
 
     def apply(self, document: Document, decision: Any) -> Outcome:
         """The document with its valid texts and pictures."""
-        texts, images = set(decision["texts"]), set(decision["images"])
-        why: list[str | None] = []
-        seen = {Text: -1, Image: -1}
-        for part in document.content:
-            kind = type(part)
-            if kind not in seen:
-                why.append(None)
-                continue
-            seen[kind] += 1
-            valid = seen[kind] in (texts if kind is Text else images)
-            why.append(None if valid else f"{part.type} of no relevance")
-        return without_parts(document, why)
+        return with_parts(document, decision)
+
+
+def with_parts(document: Document, decision: Mapping[str, Any]) -> Outcome:
+    """The document with the ``texts`` and ``images`` that a decision names by number; parts of other kinds stay."""
+    texts, images = set(decision["texts"]), set(decision["images"])
+    why: list[str | None] = []
+    seen = {Text: -1, Image: -1}
+    for part in document.content:
+        kind = type(part)
+        if kind not in seen:
+            why.append(None)
+            continue
+        seen[kind] += 1
+        valid = seen[kind] in (texts if kind is Text else images)
+        why.append(None if valid else f"{part.type} of no relevance")
+    return without_parts(document, why)
+
+
+def above(sketches: Iterable[dict[str, Any]], threshold: float) -> Mapping[int, Any]:
+    """The decisions of a fixed threshold, as other corpora have it: a text and a picture stay whose cosine with one
+    part of the other kind is ``threshold`` or more. It depends on language and length; it is here to be compared with.
+    """
+    decisions = {}
+    for place, sketch in enumerate(sketches):
+        texts, images = _arrays(sketch)
+        if texts is None or images is None:
+            continue
+        fits = texts @ images.T >= threshold
+        kept = [number for number, keep in zip(sketch["readable"], fits.any(axis=0), strict=True) if keep]
+        decisions[place] = {"texts": np.flatnonzero(fits.any(axis=1)).tolist(), "images": kept}
+    return decisions
 
 
 def _arrays(sketch: dict[str, Any]) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ from vitrail.data.scenes.chats import Conversations, MultipleChoice
 from vitrail.data.scenes.composer import compose
 from vitrail.data.scenes.documents import CHANGES, ChangeKind, Changes, Documents
 from vitrail.data.scenes.draws import Draws
+from vitrail.data.scenes.foreign import ForeignPages
 from vitrail.data.scenes.leading import LeadingConversations, LeadingPairs
 from vitrail.data.scenes.objects import Scene
 from vitrail.data.scenes.planner import Plan, Planner
@@ -230,8 +231,14 @@ class SceneSuite:
         n: int = 1000,
         names: str = "known",
         shuffled: float = 0.0,
-    ) -> Documents:
-        """A source of ``n`` documents of two to four pictures with captions; in a share the pictures' places change."""
+        foreign: float | None = None,
+    ) -> Documents | ForeignPages:
+        """A source of ``n`` documents of two to four pictures with captions; in a share the pictures' places change.
+
+        With ``foreign``, pages of pictures before their captions of which that share is from elsewhere.
+        """
+        if foreign is not None:
+            return ForeignPages(self, fold, seed, n, names, foreign)
         return Documents(self, fold, seed, n, names, shuffled)
 
     def changes(
