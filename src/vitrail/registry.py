@@ -439,6 +439,27 @@ _built_in(
 )
 _built_in(
     "operation",
+    "curation.operations.fetch_images",
+    fetch_images="FetchImages pictures fetched from their addresses, politely and within bounds",
+)
+_built_in(
+    "operation",
+    "curation.operations.unsafe_images",
+    unsafe_images="UnsafeImages documents with an unsafe picture go, by classifier and detector",
+)
+_built_in(
+    "operation",
+    "curation.operations.faces",
+    faces="Faces where faces are in pictures; blurred or filled where asked",
+)
+_built_in(
+    "operation",
+    "curation.operations.training_documents",
+    single_image="SingleImage a share of the documents with one picture goes",
+    most_images="MostImages a document ends before one picture too many",
+)
+_built_in(
+    "operation",
     "curation.operations.joined_texts",
     join_texts="JoinTexts texts that follow each other made one",
 )

@@ -52,7 +52,8 @@ def explain(pipeline: Pipeline, document: Document, base: Path) -> Iterator[Stag
     for name, operation in zip(pipeline.names(), pipeline.build(), strict=True):
         operation.root = base
         if isinstance(operation, CorpusOperation):
-            yield Stage(name, "judged among all documents of a corpus; passed over here", document)
+            verdict, document = operation.alone(document)
+            yield Stage(name, verdict, document)
             continue
         try:
             outcome = operation(document)

@@ -121,7 +121,7 @@ def _below(folder: Path) -> list[Path]:
 def code_fingerprint() -> str:
     """A hash of the code that makes documents: what other code made is made again."""
     folder = Path(__file__).parent
-    files = [folder / "inputs", folder / "operations", folder / "lectures"]
+    files = [folder / "inputs", folder / "operations", folder / "lectures", folder / "fetching"]
     sources = sorted(path for inner in files for path in inner.rglob("*.py"))
     beside = ("steps.py", "outputs.py", "text_classifier.py", "math_text.py", "ngram_quality.py")
     return key(*(path.read_bytes() for path in [*sources, *(folder / name for name in beside)]))

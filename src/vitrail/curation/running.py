@@ -92,6 +92,8 @@ class _Run:
     ) -> None:
         self.pipeline, self.operations, self.out, self.base = pipeline, operations, out, base
         self.workers, self.say = workers, say
+        for operation in operations:
+            operation.root, operation.say = base, say
         self.cache = FolderCache(out / WORK)
         self.cache.sweep(older_than_hours=0)
         self.identities = [

@@ -114,6 +114,8 @@ class Operation:
         self.config = config if config is not None else self.Config()
         self.root = Path(".")
         """Where relative paths of pictures begin; set by whoever runs the operation."""
+        self.say: Callable[[str], None] = lambda line: None
+        """Told of what takes long; set by whoever runs the operation."""
 
     def __call__(self, document: Document) -> Outcome:
         """ValueError for a document that cannot be judged: it is set aside, and counted."""
@@ -145,6 +147,10 @@ class CorpusOperation(Operation):
     def apply(self, document: Document, decision: Any) -> Outcome:
         """Carry out a decision."""
         raise NotImplementedError
+
+    def alone(self, document: Document) -> tuple[str, Document]:
+        """What can be said of one document without the others, in words, and what is left of it by that."""
+        return "judged among all documents of a corpus; passed over here", document
 
     def __call__(self, document: Document) -> Outcome:
         """TypeError: there is no judging one document alone."""
