@@ -7,6 +7,7 @@ that carry another one inside (IPv4-mapped and NAT64 IPv6, 6to4, Teredo) are jud
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 _SAFE = "/%:@!$&'()*+,;=~-._"
 
 
@@ -76,8 +78,14 @@ def target_of(address: str, ports: Sequence[int] = ()) -> Target:
 
 
 def _ascii_host(host: str) -> str:
+    """In lower case and ASCII. ValueError for what is no name, IPv4 or IPv6 address (zones included)."""
     host = host.rstrip(".").lower()
-    return host if host.isascii() else host.encode("idna").decode("ascii")
+    host = host if host.isascii() else host.encode("idna").decode("ascii")
+    if ":" in host and ipaddress.IPv6Address(host).scope_id is None:
+        return host
+    if host and not _NAME.fullmatch(host):
+        raise ValueError(f"{host[:80]!r} is no host")
+    return host
 
 
 def resolved(host: str, port: int) -> list[Address]:

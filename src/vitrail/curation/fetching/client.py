@@ -70,7 +70,7 @@ class Client:
         self._deadline.begin(self._seconds)
         try:
             with self._pool.stream("GET", target.address, headers=headers, extensions={"timeout": timeout}) as found:
-                said = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in found.headers}
+                said = {_text(name).lower(): _text(value) for name, value in found.headers}
                 if found.status != 200:
                     return _passed(Answer(found.status, said, b""))
                 return Answer(200, said, _body(found.iter_stream(), said, max_bytes))
@@ -88,8 +88,16 @@ class Client:
             raise Failed("broken off", str(error), passing=True) from None
         except socket.gaierror as error:
             raise Failed("no such host", str(error), passing=error.errno == socket.EAI_AGAIN) from None
-        except (httpcore2.ProtocolError, OSError, UnicodeError) as error:
+        except (httpcore2.ProtocolError, OSError, ValueError) as error:
             raise Failed("no connection", str(error)) from None
+
+
+def _text(raw: bytes) -> str:
+    """A header's text: UTF-8, as many send addresses of redirects, else Latin-1."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _passed(answer: Answer) -> Answer:

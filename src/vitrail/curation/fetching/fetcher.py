@@ -188,8 +188,7 @@ class Fetcher:
         return self._client.get(target, max_bytes, _ACCEPT)
 
     def _require_no_tag(self, answer: Answer) -> None:
-        told = answer.headers.get("x-robots-tag", "").lower().replace(";", ",")
-        words = {word.split(":")[-1].strip() for word in told.split(",")}
+        words = {word.strip() for word in answer.headers.get("x-robots-tag", "").lower().split(",")}
         against = sorted(words & set(_FORBIDDING))
         if against:
             raise Refused("X-Robots-Tag", f"the server says {', '.join(against)}")
@@ -201,8 +200,6 @@ class Fetcher:
             try:
                 return self._robots_behind_redirects(target)
             except Failed as error:
-                if error.reason == "too many bytes":
-                    return None
                 if error.reason.startswith("status 4") and not error.passing:
                     return None
                 wait = error.wait if error.wait is not None else self.settings.backoff * 2**attempt

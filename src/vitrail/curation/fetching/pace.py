@@ -18,26 +18,27 @@ class Pace:
     ) -> None:
         self._interval, self._clock, self._sleep = interval, clock, sleep
         self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._held: dict[str, float] = {}
         self._slower: dict[str, float] = {}
 
     def wait(self, host: str) -> None:
         """Return when a request to ``host`` may be made; it is taken to be made then."""
         with self._lock:
             now = self._clock()
-            start = max(self._next.get(host, now), now)
-            self._next[host] = start + max(self._interval, self._slower.get(host, 0.0))
+            start = max(now, self._held.get(host, now))
+            if host in self._last:
+                start = max(start, self._last[host] + max(self._interval, self._slower.get(host, 0.0)))
+            self._last[host] = start
         if start > now:
             self._sleep(start - now)
 
     def hold(self, host: str, seconds: float) -> None:
         """No request to ``host`` for so long."""
         with self._lock:
-            self._next[host] = max(self._next.get(host, 0.0), self._clock() + seconds)
+            self._held[host] = max(self._held.get(host, 0.0), self._clock() + seconds)
 
     def slow(self, host: str, interval: float) -> None:
         """At least ``interval`` seconds between requests to ``host`` from now on."""
         with self._lock:
-            longer = max(self._slower.get(host, 0.0), interval)
-            self._next[host] = self._next.get(host, self._clock()) + longer - self._slower.get(host, 0.0)
-            self._slower[host] = longer
+            self._slower[host] = max(self._slower.get(host, 0.0), interval)

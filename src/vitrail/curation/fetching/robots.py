@@ -17,6 +17,8 @@ from vitrail.curation.operations.operation import needs
 MAX_BYTES = 512 * 1024
 """The standard asks for at least 500 KiB to be read; more is not."""
 UNREADABLE = "robots.txt cannot be had"
+_OF_THE_HOST = ("address not public", "no such host", "no connection", "certificate", "port", "scheme")
+"""Reasons that have nothing to do with robots.txt, though it was what was asked for first."""
 
 
 class Robots:
@@ -35,7 +37,7 @@ class Robots:
         """:class:`Refused` for an address that may not be fetched."""
         rules = self._of(origin)
         if rules.parsed is None:
-            raise Refused(UNREADABLE, rules.why)
+            raise Refused(rules.reason, rules.detail)
         if not rules.parsed.can_fetch(address, self._agent):
             raise Refused("robots.txt", f"it forbids this address to {self._agent}")
 
@@ -53,12 +55,13 @@ class Robots:
                 try:
                     rules.parsed = self._parse(self._read(f"{origin}/robots.txt") or "")
                 except (Failed, Refused) as error:
-                    rules.why = str(error)
+                    rules.reason = error.reason if error.reason in _OF_THE_HOST else UNREADABLE
+                    rules.detail = str(error)
         return rules
 
 
 class _Rules:
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.asked, self.parsed, self.why = False, None, ""
-        self.parsed: Any
+        self.parsed: Any = None
+        self.asked, self.reason, self.detail = False, "", ""

@@ -210,7 +210,6 @@ def _two_lists(document: Document) -> tuple[list[str | None], list[str | None]]:
 def moscar_row(document: Document) -> Row:
     """A document as mOSCAR's record. :class:`FieldError` for content that is neither text nor picture."""
     texts, images, order = [], [], []
-    fetched = document.meta.get("image_addresses") or {}
     for place, part in enumerate(document.content):
         _sayable(part, place)
         index = f"#{place:06d}"
@@ -219,7 +218,6 @@ def moscar_row(document: Document) -> Row:
         else:
             address = location(part)  # type: ignore[arg-type]
             raw = part.bytes if isinstance(part, Image) and part.bytes is not None else address.encode()
-            address = fetched.get(hashlib.sha256(raw).hexdigest(), address)
             images.append({"img_idx": index, "sha512": hashlib.sha512(raw).hexdigest(), "url": address})
         order.append(("txt_" if isinstance(part, Text) else "img_") + index)
     meta = {"id": document.id, **{name: value for name, value in document.meta.items() if name != "url"}}
