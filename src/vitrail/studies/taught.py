@@ -1,4 +1,4 @@
-"""Studies whose arms name models by recipe (teachers, starts, differences): a mock trains these for two steps."""
+"""Studies whose arms name models by recipe (teachers, starts, differences, filters): a mock trains these for two steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vitrail.studies.design import Association, Design
 
 @dataclass(frozen=True)
 class Taught(Study):
-    """A study whose objectives or models name other models by their recipes."""
+    """A study whose objectives, models or data name other models by their recipes."""
 
     def design(self, testbed: str, mock: bool = False) -> Design | Association:
         """As any study's; in a mock every such model takes two steps on few records."""
@@ -33,7 +33,18 @@ def _small(arm: Arm) -> Arm:
     objectives = {f"stages.{stage['name']}.objective": stage["objective"] for stage in arm.recipe["stages"]}
     smaller = {field: _smaller(objective) for field, objective in objectives.items()}
     smaller |= {f"model.{name}": value for name, value in _shorter_model(arm.recipe["model"]).items()}
+    smaller |= _smaller_filters(arm.recipe["data"])
     return replace(arm, recipe=changed(arm.recipe, {"set": smaller}, f"the mock of {arm.name}"))
+
+
+def _smaller_filters(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of filters of documents: their encoders two steps long, as few negatives as few records have."""
+    found: dict[str, Any] = {}
+    for name, one in data.items():
+        if one["kind"] == "relevant" and isinstance(one["encoder"].get("recipe"), Mapping):
+            found[f"data.{name}.encoder"] = {"recipe": _shorter(one["encoder"]["recipe"])}
+            found |= {f"data.{name}.n_negatives": 15, f"data.{name}.top_k": 4}
+    return found
 
 
 def _smaller(objective: Any) -> Any:
