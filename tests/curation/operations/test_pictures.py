@@ -57,7 +57,7 @@ def unsafe(*boxes, **settings):
     return UnsafeImages(config, ByColour(), Found(*boxes))
 
 
-BREAST, BELLY = ("FEMALE_BREAST_EXPOSED", (0, 0, 9, 9)), ("BELLY_COVERED", (0, 0, 9, 9))
+BREAST, BELLY = ("FEMALE_BREAST_EXPOSED", (0.0, 0.0, 9.0, 9.0)), ("BELLY_COVERED", (0.0, 0.0, 9.0, 9.0))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ FACE = FoundBox("FACE_MALE", 0.9, (10.0, 20.0, 40.0, 60.0))
 
 
 def test_faces_are_told_in_the_pictures_own_pixels():
-    detector = Found(FACE, FoundBox("FACE_FEMALE", 0.4, (0, 0, 9, 9)), FoundBox("FEET_EXPOSED", 0.9, (0, 0, 9, 9)))
+    detector = Found(FACE, FoundBox("FACE_FEMALE", 0.4, (0.0, 0.0, 9.0, 9.0)), FoundBox("FEET_EXPOSED", 0.9, (0.0, 0.0, 9.0, 9.0)))
     before = document("t", Image(url="http://e.org/a.png"), picture(1), meta={"url": "u"})
     outcome = Faces(detector=detector)(before)
     assert detector.sizes == [(256, 128)]
@@ -115,7 +115,8 @@ def test_hidden_faces_cannot_be_seen_and_all_else_stays(hide, kind):
     old, new = (np.asarray(one.open()).astype(float) for one in (before, after))
     inside = new[40:120, 20:80]
     assert inside.std() < 0.3 * old[40:120, 20:80].std()
-    assert np.corrcoef(inside.ravel(), old[40:120, 20:80].ravel())[0, 1] < 0.3 or hide == "fill"
+    if hide == "blur":
+        assert np.corrcoef(inside.ravel(), old[40:120, 20:80].ravel())[0, 1] < 0.3
     if kind == "PNG":
         assert (new[140:] == old[140:]).all() and (new[:, 100:] == old[:, 100:]).all()
     assert operation(document("t", before)).document.images[0].bytes == after.bytes

@@ -62,7 +62,7 @@ class NudeNet:
 
 
 def _cornered(row: dict[str, Any]) -> FoundBox:
-    x, y, width, height = row["box"]
+    x, y, width, height = map(float, row["box"])
     return FoundBox(row["class"], float(row["score"]), (x, y, x + width, y + height))
 
 
