@@ -40,7 +40,14 @@ def _vector(text):
 def recipe(**settings):
     data = {
         "pages": {"kind": "scenes", "suite": "nano-scenes-v1", "form": "documents", "foreign": 0.35, "n": 24},
-        "read": {"kind": "relevant", "source": "pages", "encoder": "none", "n_negatives": 15, "top_k": 1, **settings},
+        "read": {
+            "kind": "relevant",
+            "source": "pages",
+            "encoder": "none",
+            "n_negatives": 15,
+            "top_k": 1,
+            **settings,
+        },
     }
     return loading.load({"name": "relevant", "model": {"testbed": "nano"}, "data": data})
 
@@ -82,7 +89,8 @@ def test_what_belongs_stays_and_what_is_foreign_goes(knowing):
     assert found["precision"] == 1.0 and found["recall"] > 0.7
     pages = open_data(opened, "read", "conversations")
     assert 0 < len(pages) <= 24 and pages.fingerprint != source.fingerprint
-    assert all(part in source[place].content for place, page in zip(pages.rows, pages, strict=True) for part in page.content)
+    for place, page in zip(pages.rows, pages, strict=True):
+        assert all(part in source[place].content for part in page.content)
 
 
 def test_the_control_holds_as_many_texts_in_whole_documents(knowing):
@@ -126,6 +134,9 @@ def test_records_that_are_no_documents_and_too_few_negatives(knowing):
     with pytest.raises(ValueError, match=r"data\.read: other documents of its language give \d+ negatives"):
         open_data(recipe(n_negatives=400), "read", "conversations")
     made = recipe()
-    chats = {**loading.plain(made), "data": {**loading.plain(made)["data"], "pages": {"kind": "scenes", "n": 2}}}
+    chats = {
+        **loading.plain(made),
+        "data": {**loading.plain(made)["data"], "pages": {"kind": "scenes", "n": 2}},
+    }
     with pytest.raises(ValueError, match=r"record 0 of 'pages' is a chat, and parts are judged in documents"):
         open_data(loading.load(chats), "read", "conversations")

@@ -148,7 +148,9 @@ class RelevantParts:
         from vitrail.storage.cache import key
 
         self.name, self.root = name, source.root
-        self.rows = [place for place in range(len(source)) if place not in decisions or decisions[place]["texts"]]
+        self.rows = [
+            place for place in range(len(source)) if place not in decisions or decisions[place]["texts"]
+        ]
         if not self.rows:
             raise ValueError("no document has a text left; lower the threshold, or raise top_k")
         told = {str(place): one for place, one in decisions.items()}

@@ -221,8 +221,8 @@ class Scenes(Frozen):
     ``form: sequences`` shows ``length`` frames (default 4) one behind the other instead of one picture, and asks
     about their order, too; ``told_sequences`` are conversations about frames that are written out, without pictures.
     ``documents`` are pages of two to four pictures, each with its caption, to pretrain on; in a share ``shuffled`` of
-    them the pictures change places, as a control; with ``foreign`` each picture stands before its caption, and that share
-    of both is from elsewhere.
+    them the pictures change places, as a control; with ``foreign`` each picture stands before its caption, and that
+    share of both is from elsewhere.
     With ``kinds: [caption]`` an evaluation and a loop ask for descriptions, answered in words.
     ``leading``: a share ``leading`` (default half) of a conversation's questions takes a falsehood for granted; an
     evaluation asks such alone.

@@ -55,7 +55,13 @@ def pages() -> dict[str, Any]:
     base = house()
     align, tune = base["stages"]
     scenes = base["data"]["scenes"]
-    written = {"kind": "scenes", "suite": scenes["suite"], "form": "documents", "foreign": FOREIGN, "n": PAGES}
+    written = {
+        "kind": "scenes",
+        "suite": scenes["suite"],
+        "form": "documents",
+        "foreign": FOREIGN,
+        "n": PAGES,
+    }
     read = {"kind": "relevant", "source": "pages", "encoder": {"recipe": encoder()}, "by": "random"}
     stage = {
         "name": "pages",
@@ -135,8 +141,8 @@ STUDY = Taught(
     paper="moscar",
     claim="At equal tokens and steps, pretraining on the texts and pictures of pages that the joint filter keeps ends "
     "with more right answers about pictures than on as many texts of the same pages drawn at random.",
-    published="from 0 to 16 shots captions in many languages go from 16.91 to 39.46 CIDEr with documents, and from 9.57 "
-    "to 19.87 with captions alone; the filter removes 35 % of texts and 10 % of pictures (no ablation of it published)",
+    published="from 0 to 16 shots captions in many languages go from 16.91 to 39.46 CIDEr with documents, and from "
+    "9.57 to 19.87 with captions alone; the filter removes 35 % of texts and 10 % of pictures (no ablation of it published)",
     kind="superiority",
     delta=0.01,
     shows="mechanism",

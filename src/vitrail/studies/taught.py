@@ -1,4 +1,4 @@
-"""Studies whose arms name models by recipe (teachers, starts, differences, filters): a mock trains these for two steps."""
+"""Studies whose arms name models by recipe (teachers, starts, differences, filters): these take two steps in a mock."""
 
 from __future__ import annotations
 

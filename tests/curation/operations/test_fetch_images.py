@@ -29,7 +29,10 @@ def tree(folder):
 def corpus(tmp_path):
     """Two files of records whose pictures are addresses of the server, and the server."""
     with Server() as server:
-        for name, paths in {"a": ["good.png", "html.png"], "b": ["other.bin", "good.png", "gone.png"]}.items():
+        for name, paths in {
+            "a": ["good.png", "html.png"],
+            "b": ["other.bin", "good.png", "gone.png"],
+        }.items():
             rows = [
                 Document(
                     id=f"{name}{n}", content=(Text(text=f"about {path}"), Image(url=server.address(path)))
@@ -53,7 +56,10 @@ def test_pictures_come_into_the_output_and_failures_into_the_funnel(corpus):
     base, server = corpus
     ran = run(pipeline(), base / "out", base=base, engine="process")
     counts = {one.name: one for one in ran.counts}
-    assert counts["fetch_images"].parts_removed == {"not fetched: no picture": 1, "not fetched: status 404": 1}
+    assert counts["fetch_images"].parts_removed == {
+        "not fetched: no picture": 1,
+        "not fetched: status 404": 1,
+    }
     assert counts["fetch_images"].changed == 5 and counts["image_rules"].parts_removed == {"too small": 2}
     found = list(open_source(base / "out/data/und"))
     (picture,) = [part for one in found for part in one.content if part.type == "image"]
@@ -71,7 +77,9 @@ def test_what_failed_may_stay_an_address(corpus):
     base, server = corpus
     ran = run(pipeline(failed="keep"), base / "out", base=base, engine="process")
     assert not ran.counts[1].parts_removed
-    urls = {part.url for one in open_source(base / "out/data/und") for part in one.content if part.type == "image"}
+    urls = {
+        part.url for one in open_source(base / "out/data/und") for part in one.content if part.type == "image"
+    }
     assert urls == {None, server.address("html.png"), server.address("gone.png")}
 
 

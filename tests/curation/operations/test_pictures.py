@@ -86,7 +86,7 @@ def test_pictures_that_are_not_at_hand_stay_or_go():
 
 
 def test_a_label_that_the_classifier_does_not_have():
-    with pytest.raises(ValueError, match="unsafe_images.labels has 'pron', which open_nsfw does not tell; did you mean"):
+    with pytest.raises(ValueError, match=r"labels has 'pron', which open_nsfw does not tell; did you mean"):
         unsafe(labels=("pron",))(document(picture(1)))
 
 
@@ -94,7 +94,8 @@ FACE = FoundBox("FACE_MALE", 0.9, (10.0, 20.0, 40.0, 60.0))
 
 
 def test_faces_are_told_in_the_pictures_own_pixels():
-    detector = Found(FACE, FoundBox("FACE_FEMALE", 0.4, (0.0, 0.0, 9.0, 9.0)), FoundBox("FEET_EXPOSED", 0.9, (0.0, 0.0, 9.0, 9.0)))
+    small = (0.0, 0.0, 9.0, 9.0)
+    detector = Found(FACE, FoundBox("FACE_FEMALE", 0.4, small), FoundBox("FEET_EXPOSED", 0.9, small))
     before = document("t", Image(url="http://e.org/a.png"), picture(1), meta={"url": "u"})
     outcome = Faces(detector=detector)(before)
     assert detector.sizes == [(256, 128)]
@@ -134,8 +135,13 @@ def test_two_thirds_of_the_documents_with_one_picture_go():
     outcomes = [operation(document("t", one, id=f"d{n}")) for n in range(900)]
     gone = sum(outcome.document is None for outcome in outcomes)
     assert abs(gone - 600) < 4 * (900 * 2 / 9) ** 0.5
-    assert [o.reason for o in outcomes] == [operation(document("t", one, id=f"d{n}")).reason for n in range(900)]
-    assert operation(document("t", one, one)).document is not None and operation(document("t")).document is not None
+    assert [o.reason for o in outcomes] == [
+        operation(document("t", one, id=f"d{n}")).reason for n in range(900)
+    ]
+    assert (
+        operation(document("t", one, one)).document is not None
+        and operation(document("t")).document is not None
+    )
     assert SingleImage(SingleImage.Config(reject=1.0))(document("t", one)).reason == "a single picture"
 
 

@@ -54,7 +54,7 @@ class Target:
 
 
 def target_of(address: str, ports: Sequence[int] = ()) -> Target:
-    """An address in parts; ``ports`` that are allowed (none: every one). :class:`Refused` says what is wrong with it."""
+    """An address in parts; ``ports`` that are allowed (none: every one). :class:`Refused` says what is wrong."""
     if any(ord(sign) < 33 or ord(sign) == 127 for sign in address.strip()):
         address = quote(address.strip(), safe=_SAFE + "?#[]")
     try:

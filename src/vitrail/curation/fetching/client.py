@@ -24,7 +24,9 @@ _UNPACKED = 1 << 16
 class Failed(Exception):
     """Nothing was got. ``passing``: it may be there later; ``wait``: seconds that the server asked for, or None."""
 
-    def __init__(self, reason: str, detail: str = "", passing: bool = False, wait: float | None = None) -> None:
+    def __init__(
+        self, reason: str, detail: str = "", passing: bool = False, wait: float | None = None
+    ) -> None:
         self.reason, self.detail, self.passing, self.wait = reason, detail, passing, wait
         super().__init__(f"{reason}: {detail}")
 
@@ -66,10 +68,17 @@ class Client:
     def get(self, target: Target, max_bytes: int, accept: str = "*/*") -> Answer:
         """The answer. :class:`Refused` or :class:`Failed` where there is none to be had."""
         headers = [("User-Agent", self._agent), ("Accept", accept), ("Accept-Encoding", "identity")]
-        timeout = {"connect": self._connect, "read": self._seconds, "write": self._seconds, "pool": self._seconds}
+        timeout = {
+            "connect": self._connect,
+            "read": self._seconds,
+            "write": self._seconds,
+            "pool": self._seconds,
+        }
         self._deadline.begin(self._seconds)
         try:
-            with self._pool.stream("GET", target.address, headers=headers, extensions={"timeout": timeout}) as found:
+            with self._pool.stream(
+                "GET", target.address, headers=headers, extensions={"timeout": timeout}
+            ) as found:
                 said = {_text(name).lower(): _text(value) for name, value in found.headers}
                 if found.status != 200:
                     return _passed(Answer(found.status, said, b""))

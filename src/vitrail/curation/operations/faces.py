@@ -97,8 +97,8 @@ class Faces(Operation):
 
     def _hidden(self, image: Image, picture: Any, boxes: list[Box]) -> Image:
         """The picture without these faces, as bytes: JPEG where it was one, else PNG."""
-        from PIL import ImageDraw, ImageFilter
         from PIL import Image as PILImage
+        from PIL import ImageDraw, ImageFilter
 
         for left, top, right, bottom in boxes:
             width, height = right - left, bottom - top
@@ -106,7 +106,9 @@ class Faces(Operation):
             around = (left - m * width, top - m * height, right + m * width, bottom + m * height)
             box = _inside(around, picture.size)
             if self.config.hide == "fill":
-                ImageDraw.Draw(picture).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=(127, 127, 127))
+                ImageDraw.Draw(picture).rectangle(
+                    (box[0], box[1], box[2] - 1, box[3] - 1), fill=(127, 127, 127)
+                )
             else:
                 # Eight cells a side first: a blur alone could be undone.
                 face = picture.crop(box)

@@ -139,9 +139,7 @@ class FetchImages(CorpusOperation):
         if not addresses:
             return "no picture is an address", document
         known = self._fetcher().known(addresses)
-        rows = [
-            self._told(known[image.url]) if image.url in known else None for image in images_of(document)
-        ]
+        rows = [self._told(known[image.url]) if image.url in known else None for image in images_of(document)]
         here = sum(row is not None and "path" in row for row in rows)
         failed = sorted({row["reason"] for row in rows if row is not None and "reason" in row})
         verdict = f"{len(set(addresses))} addresses: {here} in the store, {len(set(addresses) - set(known))} to fetch"

@@ -58,7 +58,9 @@ class NudeNet:
     def _found(self, picture: Any) -> list[dict[str, Any]]:
         import numpy as np
 
-        return list(self._detector.detect(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])))
+        return list(
+            self._detector.detect(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1]))
+        )
 
 
 def _cornered(row: dict[str, Any]) -> FoundBox:
@@ -75,7 +77,9 @@ class YuNet:
         try:
             import cv2
         except ImportError:
-            raise ImportError("a face detector from an ONNX file needs OpenCV; install vitrail[safety]") from None
+            raise ImportError(
+                "a face detector from an ONNX file needs OpenCV; install vitrail[safety]"
+            ) from None
         self._detector = cv2.FaceDetectorYN_create(path, "", (320, 320), LOWEST)
         self.fingerprint = f"yunet:{file_digest(path)}:{cv2.__version__}"
 
@@ -86,7 +90,9 @@ class YuNet:
         found = []
         for picture in pictures:
             self._detector.setInputSize(picture.size)
-            _, rows = self._detector.detect(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1]))
+            _, rows = self._detector.detect(
+                np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
+            )
             faces = [] if rows is None else rows.tolist()
             found.append(
                 _surest_first(

@@ -86,7 +86,9 @@ def image_model(path: str, kind: Any) -> tuple[Any, Any]:
         )
     try:
         images = AutoImageProcessor.from_pretrained(source, trust_remote_code=False)
-    except Exception as error:  # a missing package shows as ImportError, AttributeError, ValueError or OSError
+    except (
+        Exception
+    ) as error:  # a missing package shows as ImportError, AttributeError, ValueError or OSError
         raise ValueError(
             f"{path} has no image processor that can be read: {first_line(error)}; save one beside it"
         ) from None
