@@ -8,7 +8,9 @@ reads pages drawn at random that hold as many texts. Both read equal rows of pac
 
 The effect is the difference in accuracy on questions about single scenes. δ = 0.01. Context: all pages as they are, a
 fixed threshold of the cosine instead of ranks, and pages with nothing foreign. Beside it each cell has the filter's
-precision and recall against what is known to be foreign (``found``). It tests the filter, in one language; that answers
+precision and recall against what is known to be foreign (``found``). On 250 pages of the development fold rank removes
+66 % of what belongs to nothing, at a precision of 1.00, and a threshold of 0.6, tuned there, 89 %: in one language and
+with one length of text a tuned threshold is the better filter, and it is languages that ranks are for. It tests the filter, in one language; that answers
 gain more from examples after documents than after captions alone (0 to 16 shots) is a capability at scale and no part
 of it: tiny models do not learn from examples in a prompt.
 """
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 PAGES, STEPS = 1600, 150
 ROWS = {"packing": 512, "batch_size": 2}
-FOREIGN, THRESHOLD = 0.35, 0.5
+FOREIGN, THRESHOLD = 0.35, 0.6
 PROBE = "vitrail.studies.moscar:found"
 
 
@@ -142,7 +144,7 @@ STUDY = Taught(
     claim="At equal tokens and steps, pretraining on the texts and pictures of pages that the joint filter keeps ends "
     "with more right answers about pictures than on as many texts of the same pages drawn at random.",
     published="from 0 to 16 shots captions in many languages go from 16.91 to 39.46 CIDEr with documents, and from "
-    "9.57 to 19.87 with captions alone; the filter removes 35 % of texts and 10 % of pictures (no ablation of it published)",
+    "9.57 to 19.87 with captions alone; the filter, which removes 35 % of texts and 10 % of pictures, has no figure of its own",
     kind="superiority",
     delta=0.01,
     shows="mechanism",

@@ -1,8 +1,8 @@
 """Many addresses → pictures in a store: hosts side by side, each host's addresses one after the other.
 
 An address is asked for at most ``retries`` times more when what went wrong may pass, with pauses that double, or as
-long as the server says. A host that asks to be left alone for too long, or that fails too often in a row, is left for this
-run. No result depends on how fast the others were.
+long as the server says. A host that asks to be left alone for too long, or that fails too often in a row, is left for
+this run. No result depends on how fast the others were.
 """
 
 from __future__ import annotations
