@@ -99,9 +99,9 @@ def test_the_control_holds_as_many_texts_in_whole_documents(knowing):
 
     kept = open_data(recipe(), "read", "conversations")
     drawn = open_data(recipe(by="random"), "read", "conversations")
-    source = open_data(recipe(), "pages", "conversations")
+    whole = list(open_data(recipe(), "pages", "conversations"))
     assert 0 <= texts(drawn) - texts(kept) < 4
-    assert all(page in list(source) for page in drawn)
+    assert all(page in whole for page in drawn)
     again = open_data(recipe(by="random", seed=1), "read", "conversations")
     assert [page.id for page in again] != [page.id for page in drawn]
 
