@@ -104,6 +104,9 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self, count: int) -> None:
         self.send(302, b"", Location="file:///etc/passwd")
 
+    def _badhop(self, count: int) -> None:
+        self.send(302, b"", Location="http://[::1/a.png")
+
     def _to(self, count: int) -> None:
         self.send(302, b"", Location="/secret/a.png")
 

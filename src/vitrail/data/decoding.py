@@ -57,7 +57,8 @@ def decode(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
         raise ValueError(f"the picture cannot be decoded ({_said(error)}); {_REMEDY}") from None
 
 
-def _orientation(picture: PILImage.Image) -> int:
+def orientation(picture: PILImage.Image) -> int:
+    """EXIF's number of the turn that a picture needs, 1 for none or where it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -73,7 +74,7 @@ def decode_rgb(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
     nothing tells.
     """
     picture = decode(raw, max_pixels=max_pixels)
-    turn = _TURNS.get(_orientation(picture))
+    turn = _TURNS.get(orientation(picture))
     try:
         if turn is not None:
             transparent = picture.info.get("transparency")

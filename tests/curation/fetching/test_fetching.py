@@ -66,6 +66,7 @@ def fetcher(folder, clock=None, resolve=None, **settings):
         ("away.png", "address not public"),
         ("metadata.png", "address not public"),
         ("file.png", "scheme"),
+        ("badhop.png", "bad address"),
         ("endless.png", "too many bytes"),
         ("promise.png", "too many bytes"),
         ("drip.png", "too slow"),

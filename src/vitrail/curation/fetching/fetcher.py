@@ -181,7 +181,13 @@ class Fetcher:
         raise Failed("too many redirects", f"more than {self.settings.max_redirects}")
 
     def _next(self, target: Target, answer: Answer) -> Target:
-        return target_of(urljoin(target.address, answer.headers["location"]), self.settings.ports)
+        try:
+            address = urljoin(target.address, answer.headers["location"])
+        except ValueError as error:
+            raise Refused(
+                "bad address", f"a redirect to {answer.headers['location'][:80]!r}: {error}"
+            ) from None
+        return target_of(address, self.settings.ports)
 
     def _asked(self, target: Target, max_bytes: int) -> Answer:
         self._pace.wait(target.host)

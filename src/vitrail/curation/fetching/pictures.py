@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 from vitrail.curation.fetching.client import Failed
-from vitrail.data.decoding import PICTURE_FORMATS, decode
+from vitrail.data.decoding import PICTURE_FORMATS, decode, orientation
 
 _SUFFIXES = {"JPEG": "jpg", "TIFF": "tif"}
 
@@ -46,6 +46,6 @@ def examined(body: bytes, max_pixels: int) -> Picture:
         whole = decode(body, max_pixels=max_pixels)
     except ValueError as error:
         raise Failed("broken picture", str(error)) from None
-    if whole.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+    if orientation(whole) in (5, 6, 7, 8):
         width, height = height, width
     return Picture(_SUFFIXES.get(kind, kind.lower()), width, height)

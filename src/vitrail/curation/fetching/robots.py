@@ -44,7 +44,8 @@ class Robots:
     def delay(self, origin: str) -> float:
         """Seconds between requests that the site asks for; 0 where it does not."""
         parsed = self._of(origin).parsed
-        return float(parsed.crawl_delay(self._agent) or 0.0) if parsed is not None else 0.0
+        delay = parsed.crawl_delay(self._agent) if parsed is not None else None
+        return float(delay) if delay is not None and delay > 0 else 0.0
 
     def _of(self, origin: str) -> _Rules:
         with self._lock:
