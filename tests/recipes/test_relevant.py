@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -9,17 +11,28 @@ from vitrail.data.scenes import suite
 from vitrail.recipes import loading, relevant
 from vitrail.recipes.sources import open_data
 
+PAGES = 16
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """A file of pages with foreign parts, and of every picture that belongs the caption beside it."""
+    made, path = suite("nano-scenes-v1"), tmp_path_factory.mktemp("pages") / "pages.jsonl"
+    mixed = made.documents("train", 0, PAGES, "known", foreign=0.35)
+    path.write_text("".join(page.model_dump_json(exclude_none=True) + "\n" for page in mixed))
+    clean = [
+        part for page in made.documents("train", 0, PAGES, "known", foreign=0.0) for part in page.content
+    ]
+    return path, {image.bytes: text.text for image, text in zip(clean[::2], clean[1::2], strict=True)}
+
 
 class Words:
     """A dual encoder that knows the truth: a picture's vector is that of the caption that was written for it."""
 
     fingerprint = "words"
 
-    def __init__(self, source):
-        clean = suite("nano-scenes-v1").documents("train", 0, len(source), "known", foreign=0.0)
-        texts = [part.text for page in clean for part in page.content if part.type == "text"]
-        pictures = [part.bytes for page in clean for part in page.content if part.type == "image"]
-        self.known = dict(zip(pictures, texts, strict=True))
+    def __init__(self, source, known):
+        self.known = known
         self.seen = [part.bytes for page in source for part in page.content if part.type == "image"]
 
     def embed_texts(self, texts):
@@ -31,41 +44,34 @@ class Words:
 
 
 def _vector(text):
-    import zlib
-
     drawn = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(32).astype(np.float32)
     return drawn / np.linalg.norm(drawn)
 
 
-def recipe(**settings):
-    data = {
-        "pages": {"kind": "scenes", "suite": "nano-scenes-v1", "form": "documents", "foreign": 0.35, "n": 24},
-        "read": {
-            "kind": "relevant",
-            "source": "pages",
-            "encoder": "none",
-            "n_negatives": 15,
-            "top_k": 1,
-            **settings,
-        },
-    }
-    return loading.load({"name": "relevant", "model": {"testbed": "nano"}, "data": data})
+@pytest.fixture
+def recipe(composed):
+    def made(**settings):
+        read = {"kind": "relevant", "source": "pages", "encoder": "none", "n_negatives": 15, "top_k": 1}
+        data = {"pages": {"kind": "file", "path": str(composed[0])}, "read": {**read, **settings}}
+        return loading.load({"name": "relevant", "model": {"testbed": "nano"}, "data": data})
+
+    return made
 
 
 @pytest.fixture
-def knowing(monkeypatch):
+def knowing(monkeypatch, composed, recipe):
     from vitrail.models.experts.clip_scorer import ClipScorer
 
     def opened(path):
         assert path == "none"
-        return Words(open_data(recipe(), "pages", "conversations"))
+        return Words(open_data(recipe(), "pages", "conversations"), composed[1])
 
     monkeypatch.setattr(ClipScorer, "from_pretrained", opened)
 
 
 def test_foreign_parts_are_known_and_all_else_is_the_same():
     made = suite("nano-scenes-v1")
-    clean, mixed = (made.documents("train", 3, 40, "known", foreign=share) for share in (0.0, 0.35))
+    clean, mixed = (made.documents("train", 3, 30, "known", foreign=share) for share in (0.0, 0.35))
     assert clean.fingerprint != mixed.fingerprint
     foreign = parts = 0
     for one, other in zip(clean, mixed, strict=True):
@@ -80,7 +86,7 @@ def test_foreign_parts_are_known_and_all_else_is_the_same():
         made.documents("train", 0, 4, "known", foreign=2)
 
 
-def test_what_belongs_stays_and_what_is_foreign_goes(knowing):
+def test_what_belongs_stays_and_what_is_foreign_goes(knowing, recipe):
     from vitrail.studies.moscar import figures
 
     opened = recipe()
@@ -88,12 +94,12 @@ def test_what_belongs_stays_and_what_is_foreign_goes(knowing):
     found = figures(source, relevant.decided(opened.data["read"], source, 0))
     assert found["precision"] == 1.0 and found["recall"] > 0.7
     pages = open_data(opened, "read", "conversations")
-    assert 0 < len(pages) <= 24 and pages.fingerprint != source.fingerprint
+    assert 0 < len(pages) <= PAGES and pages.fingerprint != source.fingerprint
     for place, page in zip(pages.rows, pages, strict=True):
         assert all(part in source[place].content for part in page.content)
 
 
-def test_the_control_holds_as_many_texts_in_whole_documents(knowing):
+def test_the_control_holds_as_many_texts_in_whole_documents(knowing, recipe):
     def texts(source):
         return sum(part.type == "text" for page in source for part in page.content)
 
@@ -106,12 +112,12 @@ def test_the_control_holds_as_many_texts_in_whole_documents(knowing):
     assert [page.id for page in again] != [page.id for page in drawn]
 
 
-def test_a_fixed_threshold(knowing):
+def test_a_fixed_threshold(knowing, recipe):
     everything = open_data(recipe(by="threshold", threshold=-1.0), "read", "conversations")
     source = open_data(recipe(), "pages", "conversations")
     assert list(everything) == list(source)
     with pytest.raises(ValueError, match="no document has a text left; lower the threshold"):
-        relevant.RelevantParts(source, {n: {"texts": [], "images": []} for n in range(24)}, "read")
+        relevant.RelevantParts(source, {n: {"texts": [], "images": []} for n in range(PAGES)}, "read")
 
 
 @pytest.mark.parametrize(
@@ -125,12 +131,12 @@ def test_a_fixed_threshold(knowing):
         ({"encoder": {}}, "named by path or by recipe"),
     ],
 )
-def test_settings_that_do_not_fit(settings, message):
+def test_settings_that_do_not_fit(settings, message, recipe):
     with pytest.raises(ValueError, match=message):
         recipe(**settings)
 
 
-def test_records_that_are_no_documents_and_too_few_negatives(knowing):
+def test_records_that_are_no_documents_and_too_few_negatives(knowing, recipe):
     with pytest.raises(ValueError, match=r"data\.read: other documents of its language give \d+ negatives"):
         open_data(recipe(n_negatives=400), "read", "conversations")
     made = recipe()
