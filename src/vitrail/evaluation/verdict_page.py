@@ -49,7 +49,7 @@ def _picture(page: Page, row: Mapping[str, Any]) -> None:
     section = page.section(f"{word_of(verdict)}: {path.name}", names, folded=bool(verdict["safe"]))
     erased = _erased(verdict["trace"])
     try:
-        shapes = [box(*one, label=condition) for condition, one in erased.items()]
+        shapes = [box(x1, y1, x2, y2, condition) for condition, (x1, y1, x2, y2) in erased.items()]
         section.add(embed(path.read_bytes(), path.name, shapes))
     except (OSError, ValueError) as error:
         section.add(KeyValues({"the picture is not shown": " ".join(str(error).split())}))

@@ -6,7 +6,7 @@ what all of them wait for. A condition that several rules share is judged once a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vitrail.inference.clue import ClueJudge
     from vitrail.models.experts.regions import RegionProposer
 
-Steps = Iterator[Any]
+Steps = Generator[Any, Any, Any]
 """A generator of questions that is sent their answers."""
 
 

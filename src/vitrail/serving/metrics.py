@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,7 +25,7 @@ class Metrics:
 
     def __init__(self, model: str, running: Callable[[], int], waiting: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        options = {"registry": self._registry, "namespace": "vitrail"}
+        options: dict[str, Any] = {"registry": self._registry, "namespace": "vitrail"}
         self._requests = Counter(
             "requests", "Requests answered or refused, by path and status.", ("path", "status"), **options
         )

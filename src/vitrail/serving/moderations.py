@@ -61,7 +61,7 @@ class JudgeOrder:
 def pictures_of(asked: ModerationRequest, limits: Limits) -> tuple[Image, ...]:
     """The request's pictures. :class:`Refused` for a text, none, or too many."""
     parts = [asked.input] if isinstance(asked.input, str) else asked.input
-    found = []
+    found: list[Image] = []
     for place, part in enumerate(parts):
         where = f"input[{place}]"
         if not isinstance(part, ImagePart):

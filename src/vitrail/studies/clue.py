@@ -75,7 +75,7 @@ def _arm(name: str, judging: dict[str, Any] | None, about: str) -> Arm:
         "suite": SUITE, "yes": {"colour": SKEW, "kind": SKEW}, "context": CONTEXT, "kinds": ["thing", "kind", "colour"],
     }  # fmt: skip
     rules = {"kind": "composed", "benchmark": "offline_rules", "fold": "development", "n": PICTURES}
-    asked = {"name": EVALUATION, "data": EVALUATION, "conditions": ["trained"]}
+    asked: dict[str, Any] = {"name": EVALUATION, "data": EVALUATION, "conditions": ["trained"]}
     if judging is not None:
         asked["inferencer"] = {"name": "clue", **judging}
     data = {

@@ -34,7 +34,9 @@ class FoundBox:
 class BoxFinder(Protocol):
     """What the operations ``unsafe_images`` and ``faces`` ask."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that its answers depend on."""
 
     def boxes(self, pictures: Sequence[Any]) -> list[list[FoundBox]]:
         """The boxes of each picture (Pillow), surest first."""
@@ -80,7 +82,7 @@ class YuNet:
             raise ImportError(
                 "a face detector from an ONNX file needs OpenCV; install vitrail[safety]"
             ) from None
-        self._detector = cv2.FaceDetectorYN_create(path, "", (320, 320), LOWEST)
+        self._detector = cv2.FaceDetectorYN.create(path, "", (320, 320), LOWEST)
         self.fingerprint = f"yunet:{file_digest(path)}:{cv2.__version__}"
 
     def boxes(self, pictures: Sequence[Any]) -> list[list[FoundBox]]:

@@ -16,7 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 class ImageLabels(Protocol):
     """What the operation ``unsafe_images`` asks."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that its answers depend on."""
 
     def labels(self, pictures: Sequence[Any]) -> list[dict[str, float]]:
         """Of each picture (Pillow) the probability of every label."""
