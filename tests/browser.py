@@ -152,6 +152,7 @@ class Page:
         codes = {
             "Tab": 9,
             "Enter": 13,
+            "Escape": 27,
             "End": 35,
             "Home": 36,
             "ArrowLeft": 37,
@@ -173,6 +174,18 @@ class Page:
 
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
+
+    def drop(self, x: float, y: float, *files: Path) -> None:
+        """Files from the desktop, let go over this point."""
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Files for the ``input`` that the selector finds."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def tap(self, x: float, y: float) -> None:
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])

@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-variable", metavar="NAME", help="the environment variable with the key that clients must send"
     )
+    parser.add_argument("--no-page", action="store_true", help="the endpoint alone, without its page at /")
     limits = parser.add_argument_group("limits")
     for name, metavar, about in LIMITS:
         limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
@@ -89,7 +90,9 @@ def settings_of(args: argparse.Namespace, key: str | None) -> Any:
     given = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name, _, _ in LIMITS}
     limits = Limits(**{names.get(name, name): value for name, value in given.items() if value is not None})
     hosts = LOOPBACK if is_loopback(args.host) else None
-    return Serving(name=args.name or served_name(args.model), limits=limits, key=key, hosts=hosts)
+    return Serving(
+        name=args.name or served_name(args.model), limits=limits, key=key, hosts=hosts, page=not args.no_page
+    )
 
 
 def served_name(model: str) -> str:
@@ -155,6 +158,8 @@ def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = No
     print(f"serving {settings.name} at http://{shown}:{port}/v1 (Ctrl-C ends it)", flush=True)
     if gate.notice:
         print(gate.notice, flush=True)
+    if gate.has_page:
+        print(f"talk to it in a browser: http://{shown}:{port}/", flush=True)
     if settings.hosts is None and settings.key is None:
         print("anyone who reaches this address may ask; --key-variable NAME asks for a key", flush=True)
     uvicorn.Server(config).run(sockets=[listening])

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from vitrail.serving import page
 from vitrail.serving.answering import Answering
 from vitrail.serving.embedding import Embedding
 from vitrail.serving.endpoint import Endpoint
@@ -58,11 +59,13 @@ def create(bundle: Bundle, settings: Serving, judge: ClueJudge | None = None) ->
         route = getattr(endpoint, name, None) or _not_of_this_kind(bundle, path)
         app.add_api_route(path, route, methods=["POST"], openapi_extra=extra)
     _describe(app, definitions)
+    if not embeds:  # there is nobody to talk to
+        page.mount(app, settings)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _no_such_path)
     app.add_exception_handler(Exception, _unexpected)
     gate = Gate(app, settings, endpoint.seconds_to_wait, endpoint.metrics.requested)
-    gate.notice = endpoint.notice
+    gate.notice, gate.has_page = endpoint.notice, settings.page and not embeds
     return gate
 
 

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from vitrail.serving.errors import Refused, printable
+from vitrail.serving.page import FILES
 from vitrail.serving.settings import Serving
 
 Message = MutableMapping[str, Any]
@@ -22,14 +23,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-OPEN = ("/health",)
+OPEN = ("/health", *FILES)
 """Paths that need no key."""
 
 
 class Gate:
     """ASGI around ``application``; ``seconds_to_wait`` is told to those who find no place.
 
-    ``ended`` is called with path, status and seconds of every request. ``notice``: for whoever starts the server.
+    ``ended`` is called with path, status and seconds of every request. ``notice`` and
+    ``has_page``: for whoever starts the server.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Gate:
     ) -> None:
         self._application, self._settings, self._seconds_to_wait = application, settings, seconds_to_wait
         self._ended = ended
-        self.here, self.notice = 0, ""
+        self.here, self.notice, self.has_page = 0, "", False
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One connection's request (or the server's start and end)."""

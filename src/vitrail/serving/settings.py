@@ -38,7 +38,7 @@ class Serving(BaseModel):
     """A server: the name under which the model is served, limits, the key that clients must show (None: none).
 
     ``hosts``: names by which it may be addressed (None: any); a web page that makes a browser ask under a name of its
-    own is refused.
+    own is refused. ``page``: whether ``/`` is a page to talk to the model in a browser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,3 +47,4 @@ class Serving(BaseModel):
     limits: Limits = Limits()
     key: str | None = Field(default=None, min_length=1, repr=False)
     hosts: tuple[str, ...] | None = None
+    page: bool = True

@@ -1,0 +1,584 @@
+"""The page of `vitrail serve` in a real browser: typed, dropped, pasted, streamed, stopped, reconnected, kept."""
+
+import base64
+import io
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser import Browser
+from endpoint import NAME, served
+from scripted_endpoint import Drop, Fault, Refuse, scripted
+
+pytestmark = pytest.mark.debian("chromium")
+
+LOW_CONTRAST = (Path(__file__).parents[1] / "atlas" / "low_contrast.js").read_text(encoding="utf-8")
+LONG = "A_very_long_word_without_any_place_where_a_line_could_break_" * 4
+QUESTION = "document.querySelector('#question')"
+SAID = "[...document.querySelectorAll('.said')].map((said) => said.innerText.trim())"
+ASKED = "[...document.querySelectorAll('.you .text')].map((text) => text.innerText)"
+IDLE = "document.querySelector('.stop').hidden"
+NOTICE = "document.querySelector('#notice').innerText"
+PROBLEM = "document.querySelector('.answer .problem:not([hidden])')?.innerText ?? ''"
+ATTACHED = "[...document.querySelectorAll('#foot .attached img')].map((image) => image.alt)"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def endpoint():
+    with scripted() as endpoint:
+        yield endpoint
+
+
+def opened(browser, url, width=1280, height=800, **features):
+    return ready(browser.page(width, height, **features).open(url))
+
+
+def ready(page):
+    page.wait("document.body && 'ready' in document.body.dataset")
+    return page
+
+
+def click(page, selector):
+    page(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def ask(page, text):
+    page(f"{QUESTION}.focus()")
+    page.type(text)
+    page.press("Enter")
+
+
+def answered(page, text):
+    ask(page, text)
+    page.wait(f"{IDLE} && {ASKED}.at(-1) === {json.dumps(text)}")
+
+
+def shown(message):
+    """The texts and the pictures of a message that was sent."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content, []
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    return "".join(texts), [decoded(url) for url in urls]
+
+
+def decoded(url):
+    return base64.b64decode(url.partition(",")[2])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A PNG of noise, a JPEG, and what is no picture."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    Image.new("RGB", (48, 32), "red").save(tmp_path / "red.jpg")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def own_requests_only(page, endpoint):
+    return [url for url in page.outside if not url.startswith((endpoint.url, "blob:"))]
+
+
+def test_a_question_is_typed_and_its_answer_streams(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    more = threading.Event()
+    endpoint.say("It is a **win", more, "dow**.\n\n```python\nprint(1)\n```\n<b>no</b> <img src=x onerror=alert(1)>")
+    assert page("document.activeElement === " + QUESTION), "one can begin to type"
+    page.type("What is")
+    page.press("Enter", modifiers=8)
+    page.type("it?")
+    page.press("Enter")
+    page.wait(f"{SAID}[0] === 'It is a **win'")
+    assert not page(IDLE) and page("document.querySelector('.answer').ariaBusy") == "true"
+    more.set()
+    page.wait(IDLE)
+    assert page("document.querySelector('.said strong').textContent") == "window"
+    assert page("document.querySelector('.said pre').textContent") == "print(1)"
+    assert "<img src=x onerror=alert(1)>" in page(SAID)[0], "an answer is text, whatever is in it"
+    assert page("document.querySelector('.said img, .said b')") is None
+    (body,) = endpoint.asked
+    assert body["messages"] == [{"role": "user", "content": "What is\nit?"}] and body["stream"] is True
+    assert set(body) == {"model", "messages", "stream", "stream_options", "seed"}, "the rest is the server's"
+    answered(page, "And now?")
+    said = ["user", "assistant", "user"]
+    assert [message["role"] for message in endpoint.asked[1]["messages"]] == said
+    assert page.errors == [] and own_requests_only(page, endpoint) == []
+
+
+def test_pictures_are_dropped_chosen_and_pasted(browser, endpoint, pictures):
+    page = opened(browser, endpoint.url)
+    page.drop(600, 300, pictures / "noise.png", pictures / "notes.txt")
+    page.wait(f"{ATTACHED}.length === 1 && {NOTICE} !== ''")
+    assert page(NOTICE) == "notes.txt is no picture; a PNG or a JPEG would do."
+    page.choose("#foot input[type=file]", pictures / "red.jpg")
+    page.wait(f"{ATTACHED}.length === 2")
+    raw = json.dumps(base64.b64encode((pictures / "noise.png").read_bytes()).decode())
+    page(f"""(() => {{
+      const data = new DataTransfer();
+      const bytes = Uint8Array.from(atob({raw}), (c) => c.charCodeAt(0));
+      data.items.add(new File([bytes], "pasted.png", {{ type: "image/png" }}));
+      const event = new ClipboardEvent("paste", {{ clipboardData: data, bubbles: true, cancelable: true }});
+      {QUESTION}.dispatchEvent(event);
+    }})()""")
+    page.wait(f"{ATTACHED}.length === 3")
+    assert page(ATTACHED) == ["noise.png", "red.jpg", "pasted.png"]
+    click(page, "[aria-label='Take pasted.png away']")
+    ask(page, "Which?")
+    page.wait(f"{IDLE} && {SAID}[0] === 'An answer.'")
+    text, sent = shown(endpoint.asked[0]["messages"][0])
+    files = [(pictures / name).read_bytes() for name in ("noise.png", "red.jpg")]
+    assert text == "Which?" and sent == files, "pictures go as they are"
+    assert page(ATTACHED) == []
+    page.wait("[...document.querySelectorAll('.you img')].every((image) => image.naturalWidth)")
+    assert page("[...document.querySelectorAll('.you img')].map((image) => image.alt)") == [
+        "noise.png",
+        "red.jpg",
+    ]
+    click(page, ".picture")
+    page.wait("document.querySelector('#picture').open && document.querySelector('#picture img').naturalWidth")
+    page.press("Escape")
+    page.wait("!document.querySelector('#picture').open")
+    assert page.errors == [] and own_requests_only(page, endpoint) == []
+
+
+def test_a_picture_larger_than_the_server_takes_is_made_smaller_and_said_so(browser, pictures):
+    with scripted(pixels=1000, images=1, body=200_000) as endpoint:
+        page = opened(browser, endpoint.url)
+        page.choose("#foot input[type=file]", pictures / "noise.png", pictures / "red.jpg")
+        page.wait(f"{NOTICE} !== ''")
+        assert page(NOTICE) == (
+            "noise.png was made smaller, from 60 × 40 to 38 × 25 pixels, as this server takes at most 1,000"
+            " pixels a picture. This server takes at most 1 picture; red.jpg was left out."
+        )
+        ask(page, "What?")
+        page.wait(f"{IDLE} && {SAID}[0] === 'An answer.'")
+        _, (sent,) = shown(endpoint.asked[0]["messages"][0])
+        assert Image.open(io.BytesIO(sent)).size == (38, 25)
+        assert "made smaller" in page("document.querySelector('.you .note').textContent")
+        page.choose("#foot input[type=file]", pictures / "red.jpg")
+        page.wait(f"{ATTACHED}.length === 1")
+        ask(page, "And this?")
+        page.wait(f"{IDLE} && {PROBLEM} !== ''")
+        assert "this conversation has 2 pictures, and this server takes 1 at a time" in page(PROBLEM).lower()
+        assert len(endpoint.asked) == 1
+        answered(page, "x" * 210_000)
+        assert "and this server takes 200,000" in page(PROBLEM + "&& [...document.querySelectorAll('.problem')].at(-1).innerText")
+
+
+def test_an_answer_is_stopped_gone_on_with_and_drawn_anew(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    never = threading.Event()
+    endpoint.say("One, two", never)
+    ask(page, "Count.")
+    page.wait(f"{SAID}[0] === 'One, two'")
+    page.press("Escape")
+    page.wait(IDLE)
+    assert page(SAID) == ["One, two"] and "stopped" in page("document.querySelector('.facts').innerText")
+    for _ in range(200):
+        if endpoint.left:
+            break
+        page("new Promise((resolve) => setTimeout(resolve, 10))")
+    assert endpoint.left == 1, "the server knows"
+    endpoint.say("One, two, three.")
+    click(page, ".resume")
+    page.wait(f"{IDLE} && {SAID}[0] === 'One, two, three.'")
+    assert endpoint.asked[0] == endpoint.asked[1], "the same seed: the same answer, further"
+    endpoint.say("Uno.")
+    click(page, ".retry")
+    page.wait(f"{IDLE} && {SAID}[0] === 'Uno.'")
+    assert endpoint.asked[2]["seed"] != endpoint.asked[1]["seed"]
+    assert page("document.querySelector('.turns').innerText.trim()") == "2 of 2"
+    click(page, ".earlier")
+    assert page(SAID) == ["One, two, three."]
+    answered(page, "Go on.")
+    assert endpoint.asked[3]["messages"][1]["content"] == "One, two, three.", "what is seen is what is sent"
+
+
+def test_an_earlier_question_is_put_anew(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    for text in ("First?", "Second?"):
+        answered(page, text)
+    click(page, ".edit")
+    page.wait("document.activeElement.closest('.round .composer')")
+    page.press("Escape")
+    assert page("document.activeElement.classList.contains('edit')")
+    click(page, ".edit")
+    page("document.activeElement.select()")
+    page.type("Other?")
+    page.press("Enter")
+    page.wait(f"{IDLE} && {ASKED}.join() === 'Other?'")
+    assert endpoint.asked[2]["messages"] == [{"role": "user", "content": "Other?"}]
+    assert page("document.querySelector('.turns').innerText.trim()") == "2 of 2"
+    click(page, ".earlier")
+    assert page(ASKED) == ["First?", "Second?"], "nothing is lost"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_lost_connection_comes_back(browser, endpoint, same):
+    page = opened(browser, endpoint.url)
+    page("import('/page/asking.js').then(({ DELAYS }) => { DELAYS.splice(0, 9, 0.3, 0.3); })")
+    endpoint.say("It is a ", Drop())
+    endpoint.say("It is a window." if same else "A door.")
+    ask(page, "What is it?")
+    page.wait(f"{PROBLEM}.includes('what was written is kept. Connecting again in')")
+    assert page(SAID) == ["It is a"]
+    page.wait(IDLE)
+    assert endpoint.asked[0] == endpoint.asked[1]
+    if same:
+        assert page(SAID) == ["It is a window."] and page(PROBLEM) == ""
+        assert page("document.querySelectorAll('.turns').length") == 0
+        return
+    assert page(SAID) == ["A door."]
+    click(page, ".earlier")
+    assert page(SAID) == ["It is a"] and "wrote another answer" in page(PROBLEM)
+
+
+def test_a_connection_that_stays_lost(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    page("import('/page/asking.js').then(({ DELAYS }) => { DELAYS.splice(0, 9, 0.05); })")
+    endpoint.say("Half", Drop())
+    endpoint.say(Drop())
+    ask(page, "What?")
+    page.wait(IDLE)
+    assert page(SAID) == ["Half"]
+    assert page(PROBLEM) == "The connection was lost and did not come back. What was written is kept."
+    endpoint.say("Half and half.")
+    click(page, ".resume")
+    page.wait(f"{IDLE} && {SAID}[0] === 'Half and half.'")
+
+
+def test_the_server_says_no_in_its_own_words(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    endpoint.say(Refuse(429, "the server answers 1 requests at a time; ask again in 1 s", {"Retry-After": "1"}))
+    endpoint.say("At last.")
+    ask(page, "Hello?")
+    page.wait(f"{PROBLEM}.includes('requests at a time; ask again in 1 s. Asking again in 1 s.')")
+    page.wait(f"{IDLE} && {SAID}[0] === 'At last.'")
+    assert page(PROBLEM) == ""
+    endpoint.say(Refuse(400, "temperature: must be less (it is 200)"))
+    ask(page, "And?")
+    page.wait(f"{IDLE} && {PROBLEM} === 'Temperature: must be less (it is 200)'")
+    endpoint.say("Now", Fault("the server failed on this request; its log says why"))
+    click(page, ".resume")
+    page.wait(f"{IDLE} && {PROBLEM}.startsWith('The server failed on this request')")
+    assert page(SAID)[-1] == "Now"
+    answered(page, "Next?")
+    said = [message["content"] for message in endpoint.asked[-1]["messages"]]
+    assert said == ["Hello?", "At last.", "And?", "Now", "Next?"]
+
+
+def test_the_key_is_asked_for_and_kept_in_the_tab_alone(browser):
+    with scripted(key="sesame") as endpoint:
+        page = browser.page().open(endpoint.url)
+        page.wait("document.querySelector('#key').open")
+        for key in ("sesam", "sesame"):
+            page("document.querySelector('#key input').focus()")
+            page.type(key)
+            page.press("Enter")
+            if key == "sesam":
+                page.wait("!document.querySelector('#key .problem').hidden && document.querySelector('#key').open")
+                assert "Send the server's key" in page("document.querySelector('#key .problem').innerText")
+        ready(page)
+        answered(page, "Hello?")
+        assert page("[...Array(localStorage.length).keys()].map((at) => localStorage.getItem(localStorage.key(at))).join()")
+        assert "sesame" not in page("JSON.stringify(localStorage)")
+        ready(page.open(endpoint.url))
+        assert not page("document.querySelector('#key').open") and page("sessionStorage.length") == 1
+
+
+def test_history_survives_a_reload_and_is_tidied(browser, endpoint, pictures):
+    page = opened(browser, endpoint.url)
+    titles = "[...document.querySelectorAll('#history .title')].map((title) => title.innerText)"
+    page.choose("#foot input[type=file]", pictures / "red.jpg")
+    page.wait(f"{ATTACHED}.length === 1")
+    answered(page, "With a picture")
+    click(page, "#new")
+    answered(page, "Another")
+    page.wait(f"{titles}.length === 2")
+    endpoint.say("Half", threading.Event())
+    ask(page, "Left")
+    page.wait(f"{SAID}.at(-1) === 'Half'")
+    page("new Promise((resolve) => setTimeout(resolve, 1200))")  # it is kept every second
+    page.call("Page.reload")
+    page.wait(f"document.body?.dataset.ready === '' && {SAID}.length === 2")
+    assert page(titles) == ["Another", "With a picture"]
+    assert page(SAID)[1] == "Half" and page(PROBLEM) == "The page was left while this was written."
+    page("document.querySelectorAll('#history .open')[1].click()")
+    page.wait("document.querySelector('.you img')?.naturalWidth === 48")
+    page("document.querySelectorAll('#history .rename')[1].click()")
+    page.type("Red")
+    page.press("Enter")
+    page.wait(f"{titles}.includes('Red')")
+    file = page("""(async () => {
+      const { openStore } = await import('/page/store.js'), { exported } = await import('/page/exchange.js');
+      const store = await openStore();
+      return exported(store, (await store.heads()).map((head) => head.id));
+    })()""")
+    (pictures / "kept.json").write_text(file)
+    assert decoded(json.loads(file)["conversations"][0]["pictures"][0]["data"]) == (pictures / "red.jpg").read_bytes()
+    for left in (["Another"], []):
+        click(page, "#history .delete")
+        page.wait(f"JSON.stringify({titles}) === {json.dumps(json.dumps(left))}")
+    click(page, "#notice button")
+    page.wait(f"{titles}.join() === 'Another'")
+    page.choose("#import-file", pictures / "kept.json")
+    page.wait(f"{titles}.length === 3")
+    page("[...document.querySelectorAll('#history .title')].find((title) => title.innerText === 'Red').click()")
+    page.wait("document.querySelector('.you img')?.naturalWidth === 48")
+    assert page(ASKED) == ["With a picture"] and page.errors == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("{", "it is no JSON"),
+        ({"format": "other"}, "it is no export of this page"),
+        ({"version": 9}, "its version is 9; this page reads version 1"),
+        ({"conversations": [{}]}, "conversations[0].pictures must be a list"),
+        (("rounds", [{"id": "r", "parent": "q"}]), "conversations[0].rounds[0].parent names what is not there"),
+        (("pictures", [{"id": "p", "name": "p", "data": "data:text/html;base64,AA=="}]), "pictures[0].data must be"),
+        (("chosen", {"": "nowhere"}), "conversations[0].chosen names what is not there"),
+        (("columns", []), "conversations[0].columns must be 1 to 4"),
+    ],
+)
+def test_a_file_that_is_not_taken_in(browser, endpoint, tmp_path, change, says):
+    column = {"id": "c", "model": "first"}
+    conversation = {"title": "t", "columns": [column], "rounds": [], "chosen": {}, "pictures": []}
+    file = {"format": "vitrail conversations", "version": 1, "conversations": [conversation]}
+    if isinstance(change, dict):
+        file.update(change)
+    elif isinstance(change, tuple):
+        conversation[change[0]] = change[1]
+    (tmp_path / "file.json").write_text(change if isinstance(change, str) else json.dumps(file))
+    page = opened(browser, endpoint.url)
+    page.choose("#import-file", tmp_path / "file.json")
+    page.wait(f"{NOTICE} !== ''")
+    assert page(NOTICE).startswith("file.json was not taken in: ") and says in page(NOTICE)
+
+
+def test_side_by_side(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    answered(page, "Before?")
+    click(page, "#columns .add")
+    assert page("[...document.querySelectorAll('select.model')].map((s) => s.value)") == ["first", "second"]
+    page("document.querySelectorAll('#columns [title^=Settings]')[1].click()")
+    page("document.querySelector('#settings [name=temperature]').focus()")
+    page.type("0")
+    page("document.querySelector('#settings [name=system]').focus()")
+    page.type("Be brief.")
+    click(page, "#settings [type=submit]")
+    assert page("document.querySelectorAll('.column')[1].innerText").split("\n")[-1] == "temperature 0, system prompt"
+    both = threading.Event()
+    endpoint.say("One", both, ".")
+    endpoint.say("Two", both, ".")
+    ask(page, "What?")
+    page.wait(f"{SAID}.slice(-2).sort().join() === 'One,Two'")
+    both.set()
+    page.wait(IDLE)
+    first, second = sorted(endpoint.asked[1:], key=lambda body: body["model"])
+    assert (first["model"], second["model"]) == ("first", "second")
+    assert "temperature" not in first and second["temperature"] == 0
+    assert [message["content"] for message in second["messages"]] == ["Be brief.", "Before?", "An answer.", "What?"]
+    tops = page("[...document.querySelectorAll('.round:last-child .answer')].map((a) => a.getBoundingClientRect().top)")
+    assert tops[0] == tops[1] and page("document.querySelectorAll('.round:last-child .answer').length") == 2
+    click(page, "#columns [aria-label='Take column B away']")
+    assert page("document.querySelectorAll('.round:last-child .answer').length") == 1
+    click(page, "#notice button")
+    assert page("document.querySelectorAll('.round:last-child .answer').length") == 2
+    page.call("Page.reload")
+    page.wait("document.body?.dataset.ready === '' && document.querySelectorAll('.column').length === 2")
+    assert page(f"{SAID}.slice(-2).sort()") == ["One.", "Two."]
+
+
+def filled(page, endpoint, pictures):
+    """A conversation with everything in it, some of it too long."""
+    page.choose("#foot input[type=file]", pictures / "noise.png", pictures / "red.jpg")
+    page.wait(f"{ATTACHED}.length === 2")
+    endpoint.say(f"# Heading\n\n{LONG}\n\n- a\n  - b\n\n> quoted\n\n```\n{LONG}\n```\n\n1. `{LONG}`")
+    ask(page, LONG)
+    page.wait(f"{IDLE} && document.querySelector('.said pre')")
+    click(page, "#columns .add")
+    endpoint.say(Refuse(400, f"messages[0]: {LONG}"))
+    ask(page, "And side by side?")
+    page.wait(f"{IDLE} && {PROBLEM} !== ''")
+    page.choose("#foot input[type=file]", pictures / "noise.png")
+    page.wait(f"{ATTACHED}.length === 1")
+    page.wait("[...document.querySelectorAll('.you img')].every((image) => image.complete)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 768, 1280])
+def test_it_fits_and_can_be_read(browser, endpoint, pictures, width, scheme):
+    page = opened(browser, endpoint.url, width, prefers_color_scheme=scheme)
+    fits = "document.documentElement.scrollWidth <= innerWidth && document.querySelector('#conversation').scrollWidth <= innerWidth"
+    assert page(fits) and page(LOW_CONTRAST) == []
+    filled(page, endpoint, pictures)
+    wide = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre') && node.checkVisibility()
+      && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName)"""
+    assert page(fits) and page(wide) == []
+    assert page(LOW_CONTRAST) == []
+    if width < 900:
+        click(page, "#show-history")
+        assert page(LOW_CONTRAST) == [] and page("document.querySelector('main').inert")
+        assert page("document.querySelector('#history').contains(document.activeElement)")
+        page.press("Escape")
+        assert page("document.activeElement.id") == "show-history" and not page("document.querySelector('main').inert")
+    click(page, "#columns [title^=Settings]")
+    assert page(fits) and page("document.querySelector('#settings').getBoundingClientRect().right <= innerWidth")
+    assert page(LOW_CONTRAST) == []
+    background = page("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(247, 245, 240)") == (scheme == "light"), background
+
+
+def test_targets_are_big_enough_for_a_finger(browser, endpoint, pictures):
+    page = opened(browser, endpoint.url, 320)
+    filled(page, endpoint, pictures)
+    small = page("""[...document.querySelectorAll('button, select, textarea')].filter((node) => node.checkVisibility())
+      .map((node) => [node.getAttribute('aria-label') || node.textContent, node.getBoundingClientRect()])
+      .filter(([, box]) => box.width && (box.width < 24 || box.height < 24)).map(([name]) => name)""")
+    assert small == []
+
+
+def test_the_theme_is_chosen_and_kept(browser, endpoint):
+    page = opened(browser, endpoint.url, prefers_color_scheme="light")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page(paper)
+    for word in ("light", "dark"):
+        click(page, "#theme")
+        assert page("document.querySelector('#theme').innerText") == f"Theme: {word}"
+    assert page(paper) != light
+    for _ in range(20):  # the browser writes what pages keep behind their back
+        if ready(page.open(endpoint.url))("document.documentElement.dataset.theme") == "dark":
+            break
+    assert page(paper) != light
+    click(page, "#theme")
+    assert page(paper) == light
+
+
+def test_the_keyboard_goes_from_top_to_bottom(browser, endpoint):
+    page = opened(browser, endpoint.url, 320)
+    answered_by_button(page, "Hello?")
+    page.call("Page.reload")
+    page.wait(f"document.body?.dataset.ready === '' && {SAID}.length === 1")
+    seen = []
+    for _ in range(14):
+        page.press("Tab")
+        seen.append(page("((e) => e.getAttribute('aria-label') || e.innerText.trim())(document.activeElement)"))
+        shown = page("((b) => b.left >= 0 && b.width > 0)(document.activeElement.getBoundingClientRect())")
+        assert shown, f"{seen[-1]} has focus and is not seen"
+    assert seen == [
+        "Skip to your question", "History", "Theme: auto", "New conversation", "Model", "Settings", "Compare",
+        "Questions and answers", "Copy the question", "Edit the question", "Copy answer",
+        "Another answer, with a new seed", "Ask something; drop or paste pictures", "Add pictures",
+    ]  # fmt: skip
+    page.open(endpoint.url + "#")
+    ready(page)
+    page.press("Tab")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'question'")
+
+
+def answered_by_button(page, text):
+    """With a finger, Enter begins a line."""
+    page(f"{QUESTION}.focus()")
+    page.type(text)
+    page.press("Enter")
+    assert page(f"{QUESTION}.value") == text + "\n"
+    click(page, "#foot .composer [type=submit]")
+    page.wait(f"{IDLE} && {SAID}.length === 1 && {SAID}[0] !== ''")
+
+
+def test_a_screen_reader_hears_names_sentences_and_ends(browser, endpoint, pictures):
+    page = opened(browser, endpoint.url)
+    heard = "[...document.querySelectorAll('#heard p')].map((line) => line.textContent)"
+    more = threading.Event()
+    endpoint.say("One sentence is whole. ", "The next", more, " one ends too.")
+    ask(page, "Speak.")
+    page.wait(f"{heard}.length === 2")
+    assert page(heard) == ["The answer begins.", "One sentence is whole."], "not every token"
+    more.set()
+    page.wait(f"{heard}.length === 4")
+    assert page(heard)[2:] == ["The next one ends too.", "End of the answer."]
+    assert page("document.querySelector('.said').closest('[aria-live], [role=log], [role=status]')") is None
+    filled(page, endpoint, pictures)
+    nodes = [node for node in page.call("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes]
+    needs = ("link", "button", "combobox", "textbox", "spinbutton", "image", "navigation", "region", "group", "article")
+    assert [role for role, name in named if role in needs and not name.strip()] == []
+    assert {"banner", "navigation", "main", "status", "log", "heading"} <= {role for role, _ in named}
+    for one in (("region", "Question 1"), ("article", "Answer A"), ("image", "red.jpg"), ("heading", "You asked")):
+        assert one in named
+    ids = page("[...document.querySelectorAll('[id]')].map((node) => node.id)")
+    assert len(ids) == len(set(ids))
+    referred = page("[...document.querySelectorAll('[aria-describedby], [aria-labelledby], [aria-controls]')].flatMap((n) =>"
+                    " ['aria-describedby', 'aria-labelledby', 'aria-controls'].map((a) => n.getAttribute(a)).filter(Boolean))")  # fmt: skip
+    assert set(referred) <= set(ids)
+    levels = page("[...document.querySelectorAll('main h1, main h2, main h3, main [role=heading]')]"
+                  ".map((n) => +(n.ariaLevel ?? n.tagName[1]))")  # fmt: skip
+    assert levels[0] == 1 and all(later - before <= 1 for before, later in zip(levels, levels[1:], strict=False))
+
+
+def test_motion_is_reduced_where_it_is_asked(browser, endpoint):
+    moving = "getComputedStyle(document.querySelector('#history')).transitionDuration"
+    assert opened(browser, endpoint.url, 320, prefers_reduced_motion="reduce")(moving) == "0s"
+    assert opened(browser, endpoint.url, 320, prefers_reduced_motion="no-preference")(moving) != "0s"
+
+
+def test_events_are_read_however_they_are_cut(browser, endpoint):
+    page = opened(browser, endpoint.url)
+    read = page("""(async () => {
+      const { eventData } = await import('/page/server.js');
+      const bytes = new TextEncoder().encode('data: a\\r\\ndata:b\\r\\n\\r\\n: said\\nid: 3\\ndata: é\\n\\rdata:  c\\r\\rdata: left');
+      const found = [];
+      for (const size of [1, 2, 3, 5, 1000]) {
+        const parts = new ReadableStream({ start(to) {
+          for (let at = 0; at < bytes.length; at += size) to.enqueue(bytes.slice(at, at + size));
+          to.close();
+        } });
+        const events = [];
+        for await (const data of eventData(parts)) events.push(data);
+        found.push(events);
+      }
+      return found;
+    })()""")
+    assert read == [["a\nb", "é", " c"]] * 5
+
+
+def test_the_model_itself_answers(browser, nano, pictures):
+    """The page and the real endpoint: the answer is the one that a program gets."""
+    with served(nano, max_tokens=64) as running:
+        page = opened(browser, running.url.removesuffix("v1"))
+        click(page, "#columns [title^=Settings]")
+        for name, value in (("temperature", "1.2"), ("max_tokens", "12"), ("seed", "5")):
+            page(f"document.querySelector('#settings [name={name}]').focus()")
+            page.type(value)
+        click(page, "#settings [type=submit]")
+        page.choose("#foot input[type=file]", pictures / "red.jpg")
+        page.wait(f"{ATTACHED}.length === 1")
+        ask(page, "What is it?")
+        page.wait(f"{IDLE} && document.querySelector('.facts')")
+        url = "data:image/jpeg;base64," + base64.b64encode((pictures / "red.jpg").read_bytes()).decode()
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is it?"}]
+        answer = running.client().chat.completions.create(
+            model=NAME, messages=[{"role": "user", "content": content}], temperature=1.2, max_tokens=12, seed=5
+        )
+        kept = page("""(async () => {
+          const store = await (await import('/page/store.js')).openStore();
+          const { rounds: [round] } = await store.read(location.hash.slice(1));
+          return Object.values(round.answers)[0].versions[0];
+        })()""")
+        assert kept["text"] == answer.choices[0].message.content and kept["state"] == "done"
+        assert kept["tokens"] == answer.usage.completion_tokens
+        assert page.errors == []
