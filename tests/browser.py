@@ -54,6 +54,7 @@ class Browser:
         os.close(to_write)
         self._number, self._buffer = 0, b""
         self.events: list[dict[str, Any]] = []
+        self.pages: list[Page] = []
 
     def __enter__(self) -> Browser:
         return self
@@ -95,7 +96,13 @@ class Browser:
 
     def page(self, width: int = 1280, height: int = 900, **features: str) -> Page:
         """A tab of this size; ``features`` are media features, ``prefers_color_scheme="dark"``."""
-        return Page(self, width, height, features)
+        self.pages.append(Page(self, width, height, features))
+        return self.pages[-1]
+
+    def close_pages(self) -> None:
+        """Closes all tabs: what runs in them costs time."""
+        while self.pages:
+            self.pages.pop().close()
 
 
 class Page:
@@ -103,8 +110,9 @@ class Page:
 
     def __init__(self, browser: Browser, width: int, height: int, features: dict[str, str]):
         self.browser = browser
-        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = browser.call("Target.attachToTarget", targetId=self._target, flatten=True)
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call(
@@ -113,8 +121,15 @@ class Page:
         )  # fmt: skip
         if width < 600:
             self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.emulate(**features)
+
+    def emulate(self, **features: str) -> None:
+        """Media features from now on: ``prefers_color_scheme="dark"``."""
         named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.call("Emulation.setEmulatedMedia", features=named)
+
+    def close(self) -> None:
+        self.browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.browser.call(method, self._session, **parameters)
@@ -126,7 +141,7 @@ class Page:
         self.wait(f"location.href.split('#')[0] === {there} && document.readyState === 'complete'")
         return self
 
-    def wait(self, expression: str, seconds: float = 20) -> None:
+    def wait(self, expression: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not self(expression):
             if time.monotonic() > end:

@@ -38,6 +38,7 @@ SCRIPTS = (
     "markdown",
     "notices",
     "pictures",
+    "runs",
     "server",
     "store",
     "theme",

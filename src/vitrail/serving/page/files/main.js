@@ -1,46 +1,45 @@
 // The page: what it holds, what is under way, and what keys and buttons do.
 import { Announcer } from "./announcing.js";
-import { Answers, keyOf } from "./answers.js";
-import { ask, Stopped } from "./asking.js";
+import { Answers } from "./answers.js";
 import { Columns, keptColumns } from "./columns.js";
 import { Composer } from "./composer.js";
-import { addRound, addVersion, begin, fields, letter, messages, newColumn, path, picturesSent, ROOT, settle, siblings, versionShown } from "./conversation.js";
-import { element, find, number } from "./elements.js";
+import { addRound, addVersion, begin, newColumn, path, ROOT, settle, siblings, versionShown } from "./conversation.js";
+import { element, find } from "./elements.js";
 import { History } from "./history.js";
 import { tell } from "./notices.js";
 import { Album } from "./pictures.js";
-import { Dropped, Refusal, Server } from "./server.js";
+import { Runs } from "./runs.js";
+import { capital, Refusal, Server } from "./server.js";
 import { openStore } from "./store.js";
 
 const scroller = find("#conversation");
 const server = new Server();
 const announcer = new Announcer(find("#heard"));
 const others = "BroadcastChannel" in window ? new BroadcastChannel("vitrail-conversations") : null;
-const runs = new Map(); // round/column → { conversation, controller, ended }
-let limits = null, store, album, answers, columns, history, composer;
+let limits = null, store, album, answers, columns, history, composer, runs;
 
 class Page {
   models = [];
   conversation = null;
   limits = () => limits;
-  writing = (round, column) => runs.has(keyOf(round, column));
+  writing = (round, column) => runs.has(round, column);
   get album() { return album; }
   get store() { return store; }
-  get busy() { return [...runs.values()].some((run) => run.conversation === page.conversation); }
+  get busy() { return runs.of(page.conversation.id).length > 0; }
 
   begin() {
     this.#show(begin(columnsToBeginWith()));
   }
 
   async open(id) {
-    const under = [...runs.values()].find((run) => run.conversation.id === id);
+    const [under] = runs.of(id);
     const found = under ? under.conversation : await store.read(id);
     if (!found) { tell("This conversation is no longer in this browser."); this.begin(); return; }
     this.#show(under ? found : settle(found));
   }
 
   #show(conversation) {
-    if (this.conversation?.id !== conversation.id && !runs.size) album.clear();
+    if (this.conversation?.id !== conversation.id && runs.none) album.clear();
     this.conversation = conversation;
     this.#requireServed();
     const kept = path(conversation).length > 0;
@@ -80,7 +79,7 @@ class Page {
     if (fresh) window.history.replaceState(null, "", `#${conversation.id}`);
     const asked = conversation.columns.map((column) => [column, addVersion(round, column)]);
     keep(conversation, pictures);
-    for (const [column, version] of asked) run(conversation, round, column, version);
+    for (const [column, version] of asked) runs.begin(conversation, round, column, version);
     showAll();
     history.show();
     scroller.scrollTop = scroller.scrollHeight;
@@ -90,12 +89,12 @@ class Page {
   retry(round, column) {
     const seed = column.seed;
     const version = addVersion(round, { ...column, seed: versionShown(round, column) ? null : seed });
-    run(this.conversation, round, column, version);
+    runs.begin(this.conversation, round, column, version);
     answers.update(round, column);
   }
 
   resume(round, column) {
-    run(this.conversation, round, column, versionShown(round, column));
+    runs.begin(this.conversation, round, column, versionShown(round, column));
     answers.update(round, column);
   }
 
@@ -115,13 +114,11 @@ class Page {
   }
 
   stop() {
-    for (const one of runs.values()) if (one.conversation === page.conversation) one.controller.abort();
+    runs.stop(page.conversation.id);
   }
 
-  async stopFor(id) {
-    const theirs = [...runs.values()].filter((one) => one.conversation.id === id);
-    for (const one of theirs) one.controller.abort();
-    await Promise.allSettled(theirs.map((one) => one.ended));
+  stopFor(id) {
+    return runs.stop(id);
   }
 
   columnsChanged() {
@@ -165,90 +162,32 @@ function showAll() {
   composer.busy = page.busy;
 }
 
-// --- one answer
-
-/** Asks for a version of an answer, from where it is. */
-function run(conversation, round, column, version) {
-  const controller = new AbortController();
-  const one = { conversation, controller };
-  runs.set(keyOf(round, column), one);
-  Object.assign(version, { state: "writing", problem: "" });
-  composer.busy = page.busy;
-  one.ended = answered(conversation, round, column, version, controller.signal).finally(() => {
-    runs.delete(keyOf(round, column));
-    keep(conversation);
-    if (conversation !== page.conversation) return;
-    answers.update(round, column);
-    composer.busy = page.busy;
-  });
-}
-
-async function answered(conversation, round, column, version, signal) {
-  const who = () => conversation.columns.length > 1 ? letter(conversation, column) : "";
-  const begun = performance.now();
-  let heardProblem = "";
-  const seen = () => { if (conversation === page.conversation) soon(round, column); keepSoon(conversation); };
-  const told = {
-    text(whole) { version.text = whole; if (conversation === page.conversation) announcer.text(keyOf(round, column), who(), whole); seen(); },
-    waiting(sentence) {
-      version.problem = sentence;
-      const plain = sentence.replace(/ in \d+ s/, "");
-      if (plain !== heardProblem) announcer.say(heardProblem = plain);
-      seen();
-    },
-    another() {
-      Object.assign(version, { state: "broken", problem: "The connection was lost here, and then the server wrote another answer; it is the next version." });
-      const asked = version.asked;
-      version = Object.assign(addVersion(round, column), { asked });
-      seen();
-    },
-  };
-  try {
-    const body = await request(conversation, round, column, version);
-    announcer.say(who() ? `Answer ${who()} begins.` : "The answer begins.");
-    const { reason, tokens } = await ask(server, body, signal, told, version.text);
-    Object.assign(version, { state: "done", problem: reason ? "" : version.problem, reason, tokens, seconds: (performance.now() - begun) / 1000 });
-    if (!version.text) version.problem = "The answer is empty.";
-  } catch (error) {
-    Object.assign(version, ending(error, version));
-    if (error instanceof Refusal && error.status === 401) askForKey(error.message);
-  }
-  announcer.text(keyOf(round, column), who(), version.text, true);
-  announcer.say([who() && `Answer ${who()}.`, version.problem || (version.state === "stopped" ? "Stopped." : "End of the answer.")].filter(Boolean).join(" "));
-}
-
-async function request(conversation, round, column, version) {
-  const sent = picturesSent(conversation, round, column);
-  if (sent.length > limits.images) throw new Refusal(`this conversation has ${sent.length} pictures, and this server takes ${limits.images} at a time; edit a question and take some away, or begin a new conversation`, 400);
-  const said = await messages(conversation, round, column, version.asked.system, (id) => album.dataUrl(id));
-  const body = new TextEncoder().encode(JSON.stringify({ ...fields(version.asked), messages: said }));
-  if (body.length > limits.body) throw new Refusal(`this conversation makes ${number(body.length)} bytes with its pictures, and this server takes ${number(limits.body)}; edit a question and take pictures away, or begin a new conversation`, 413);
-  return body;
-}
-
-function ending(error, version) {
-  if (error instanceof Stopped) return { state: "stopped", problem: "" };
-  if (error instanceof Dropped) return { state: "broken", problem: `The connection was lost and did not come back. ${version.text ? "What was written is kept." : "Nothing was written."}` };
-  if (!(error instanceof Refusal)) console.error(error);
-  return { state: "failed", problem: capital(error.message) };
-}
-
-const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
-
 // --- seen soon, kept soon
 
-const waiting = new Map();
+const waiting = new Set();
 
-function soon(round, column) {
+function soon(run) {
   if (!waiting.size) setTimeout(draw, 50);
-  waiting.set(keyOf(round, column), [round, column]);
+  waiting.add(run);
 }
 
 function draw() {
   const bottom = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60; // whoever reads further up stays there
-  for (const [round, column] of waiting.values()) answers.update(round, column);
+  for (const { round, column } of waiting) answers.update(round, column);
   waiting.clear();
   if (bottom) scroller.scrollTop = scroller.scrollHeight;
+}
+
+function changed(run) {
+  if (run.conversation === page.conversation) soon(run);
+  keepSoon(run.conversation);
+}
+
+function ended({ conversation, round, column }) {
+  keep(conversation);
+  if (conversation !== page.conversation) return;
+  answers.update(round, column);
+  composer.busy = page.busy;
 }
 
 const unkept = new Map();
@@ -358,6 +297,7 @@ async function start() {
   themes();
   store = await openStore();
   album = new Album(store);
+  runs = new Runs({ server, album, announcer, limits: page.limits, changed, ended, refusedKey: askForKey });
   answers = new Answers(find("#rounds"), page);
   columns = new Columns(find("#columns"), page);
   history = new History(page);

@@ -12,6 +12,8 @@ export class Refusal extends Error {
 /** The connection was lost, or never made. */
 export class Dropped extends Error {}
 
+export const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
 const KEY = "vitrail-key";
 
 export class Server {
@@ -84,13 +86,13 @@ async function refusal(answer) {
 
 /** The data of server-sent events (HTML standard, 9.2): one text an event. */
 export async function* eventData(stream) {
-  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = stream.getReader(), decoder = new TextDecoder(); // no pipe: one that breaks loses what is in it
   let rest = "", data = [];
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const lines = (rest + value).split(/\r\n|\n|\r(?!$)/); // a \r at the very end may be half of \r\n
+      const lines = (rest + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/); // a \r at the very end may be half of \r\n
       rest = lines.pop();
       for (const line of lines) {
         if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
