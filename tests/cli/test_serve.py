@@ -29,6 +29,7 @@ def test_it_is_this_machine_alone_unless_told():
     assert args.host == "127.0.0.1" and settings.hosts == serve.LOOPBACK and settings.name == "some/model"
     assert serve.settings_of(parsed("m", "--host", "::1"), None).hosts == serve.LOOPBACK
     assert serve.settings_of(parsed("m", "--host", "0.0.0.0"), "k").hosts is None
+    assert settings.page and not serve.settings_of(parsed("m", "--no-page"), None).page
     assert not serve.is_loopback("example.org") and serve.is_loopback("localhost")
 
 

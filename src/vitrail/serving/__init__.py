@@ -1,1 +1,1 @@
-"""What vitrail shows to people and programs: the atlas of methods."""
+"""What vitrail shows to people and programs: the endpoint, its page, the atlas of methods."""

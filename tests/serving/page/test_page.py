@@ -25,11 +25,20 @@ def test_every_file_is_served_and_nothing_else_is_there():
     assert set(page.FILES.values()) == names
     for path, name in page.FILES.items():
         answer = asking.get(path)
-        assert answer.status_code == 200 and answer.headers["content-type"] == page.KINDS["." + name.split(".")[-1]]
+        assert (
+            answer.status_code == 200
+            and answer.headers["content-type"] == page.KINDS["." + name.split(".")[-1]]
+        )
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.content == files("vitrail.serving.page").joinpath("files", name).read_bytes()
-    for path in ("/page/", "/page/__init__.py", "/page/../settings.py", "/page/%2e%2e/settings.py", "/index.html"):
+    for path in (
+        "/page/",
+        "/page/__init__.py",
+        "/page/../settings.py",
+        "/page/%2e%2e/settings.py",
+        "/index.html",
+    ):
         assert asking.get(path).status_code == 404
 
 
@@ -44,7 +53,9 @@ def test_a_browser_that_has_it_is_told_so():
 
 
 def test_the_policy_lets_nothing_in():
-    policy = dict(part.split(" ", 1) for part in client().get("/").headers["content-security-policy"].split("; "))
+    policy = dict(
+        part.split(" ", 1) for part in client().get("/").headers["content-security-policy"].split("; ")
+    )
     assert policy["default-src"] == "'none'" and policy["frame-ancestors"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert policy["trusted-types"] == "'none'" and "unsafe" not in str(policy)
@@ -55,7 +66,9 @@ def test_the_files_need_no_other_address_and_write_no_markup(name):
     text = files("vitrail.serving.page").joinpath("files", name).read_text(encoding="utf-8")
     outside = re.sub(r"http://www\.w3\.org/\S+", "", text)
     assert "://" not in outside, "an address of somebody else's"
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text
+    )
     if name.endswith(".html"):
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text), "the policy forbids it"
         named = set(re.findall(r'(?:src|href)="([^"#]+)', text))

@@ -68,7 +68,7 @@ export class Answers {
       page.album.record(id).then((record) => { if (record?.note) note.textContent = `${record.name} was ${record.note}.`; });
       return element("li", {}, element("button", { type: "button", class: "picture", "aria-label": "Show the picture larger", onclick: () => page.enlarge(id) }, image), note);
     });
-    return element("article", { class: "you" },
+    return element("div", { class: "you" },
       element("h2", { class: "heard" }, "You asked"),
       pictures.length ? element("ul", { class: "pictures" }, ...pictures) : null,
       round.text.trim() ? element("p", { class: "text", dir: "auto" }, round.text) : null,
