@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -478,9 +479,10 @@ def filled(page, endpoint, pictures):
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
     page = opened(browser, endpoint.url, width)
-    fits = "document.documentElement.scrollWidth <= innerWidth && document.querySelector('#conversation').scrollWidth <= innerWidth"
-    wide = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre, #columns') && node.checkVisibility()
-      && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName)"""
+    fits = """[document.documentElement, document.querySelector('#conversation')]
+      .every((node) => node.scrollWidth <= innerWidth)"""
+    wide = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre, #columns')
+      && node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName)"""
 
     def readable():
         for scheme in ("dark", "light"):
@@ -611,14 +613,12 @@ def test_a_screen_reader_hears_names_sentences_and_ends(browser, endpoint, pictu
         assert one in named
     ids = page("[...document.querySelectorAll('[id]')].map((node) => node.id)")
     assert len(ids) == len(set(ids))
-    referred = page("[...document.querySelectorAll('[aria-describedby], [aria-labelledby], [aria-controls]')].flatMap((n) =>"
-                    " ['aria-describedby', 'aria-labelledby', 'aria-controls'].map((a) => n.getAttribute(a)).filter(Boolean))")  # fmt: skip
+    referred = page("""['aria-describedby', 'aria-labelledby', 'aria-controls'].flatMap((name) =>
+      [...document.querySelectorAll(`[${name}]`)].map((node) => node.getAttribute(name)))""")
     assert set(referred) <= set(ids)
-    levels = page("[...document.querySelectorAll('main h1, main h2, main h3, main [role=heading]')]"
-                  ".map((n) => +(n.ariaLevel ?? n.tagName[1]))")  # fmt: skip
-    assert levels[0] == 1 and all(
-        later - before <= 1 for before, later in zip(levels, levels[1:], strict=False)
-    )
+    levels = page("""[...document.querySelectorAll('main h1, main h2, main h3, main [role=heading]')]
+      .map((node) => +(node.ariaLevel ?? node.tagName[1]))""")
+    assert levels[0] == 1 and all(later - before <= 1 for before, later in itertools.pairwise(levels))
 
 
 def test_motion_is_reduced_where_it_is_asked(browser, endpoint):
@@ -631,7 +631,8 @@ def test_events_are_read_however_they_are_cut(browser, endpoint):
     page = opened(browser, endpoint.url)
     read = page("""(async () => {
       const { eventData } = await import('/page/server.js');
-      const bytes = new TextEncoder().encode('data: a\\r\\ndata:b\\r\\n\\r\\n: said\\nid: 3\\ndata: é\\n\\rdata:  c\\r\\rdata: left');
+      const text = 'data: a\\r\\ndata:b\\r\\n\\r\\n: said\\nid: 3\\ndata: é\\n\\rdata:  c\\r\\rdata: left';
+      const bytes = new TextEncoder().encode(text);
       const found = [];
       for (const size of [1, 2, 3, 5, 1000]) {
         const parts = new ReadableStream({ start(to) {
