@@ -153,6 +153,9 @@ def test_pictures_are_dropped_chosen_and_pasted(browser, endpoint, pictures):
     page.wait(f"{ATTACHED}.length === 3")
     assert page(ATTACHED) == ["noise.png", "red.jpg", "pasted.png"]
     click(page, "[aria-label='Take pasted.png away']")
+    click(page, "#new")
+    page.wait("[...document.querySelectorAll('#foot .attached img')].every((image) => image.naturalWidth)")
+    assert page(ATTACHED) == ["noise.png", "red.jpg"], "what is not sent yet stays"
     ask(page, "Which?")
     page.wait(f"{IDLE} && {SAID}[0] === 'An answer.'")
     text, sent = shown(endpoint.asked[0]["messages"][0])
@@ -215,8 +218,11 @@ def test_an_answer_is_stopped_gone_on_with_and_drawn_anew(browser, endpoint):
     click(page, ".resume")
     page.wait(f"{IDLE} && {SAID}[0] === 'One, two, three.'")
     assert endpoint.asked[0] == endpoint.asked[1], "the same seed: the same answer, further"
-    endpoint.say("Uno.")
+    more = threading.Event()
+    endpoint.say("Un", more, "o.")
     click(page, ".retry")
+    page.wait(f"{SAID}[0] === 'Un' && !({IDLE})")
+    more.set()
     page.wait(f"{IDLE} && {SAID}[0] === 'Uno.'")
     assert endpoint.asked[2]["seed"] != endpoint.asked[1]["seed"]
     assert page("document.querySelector('.turns').innerText.trim()") == "2 of 2"
@@ -295,16 +301,18 @@ def test_the_server_says_no_in_its_own_words(browser, endpoint):
     page.wait(f"{PROBLEM}.includes('requests at a time; ask again in 1 s. Asking again in 1 s.')")
     page.wait(f"{IDLE} && {SAID}[0] === 'At last.'")
     assert page(PROBLEM) == ""
+    endpoint.names[:] = ["third"]
     endpoint.say(Refuse(400, "temperature: must be less (it is 200)"))
     ask(page, "And?")
     page.wait(f"{IDLE} && {PROBLEM} === 'Temperature: must be less (it is 200)'")
+    page.wait(f"{NOTICE} === 'first is not served here now; third answers instead.'")
     endpoint.say("Now", Fault("the server failed on this request; its log says why"))
     click(page, ".resume")
     page.wait(f"{IDLE} && {PROBLEM}.startsWith('The server failed on this request')")
     assert page(SAID)[-1] == "Now"
     answered(page, "Next?")
     said = [message["content"] for message in endpoint.asked[-1]["messages"]]
-    assert said == ["Hello?", "At last.", "And?", "Now", "Next?"]
+    assert said == ["Hello?", "At last.", "And?", "Now", "Next?"] and endpoint.asked[-1]["model"] == "third"
 
 
 def test_the_key_is_asked_for_and_kept_in_the_tab_alone(browser):
@@ -482,7 +490,8 @@ def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
     fits = """[document.documentElement, document.querySelector('#conversation')]
       .every((node) => node.scrollWidth <= innerWidth)"""
     wide = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre, #columns')
-      && node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName)"""
+      && node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1)
+      .map((node) => node.className || node.tagName)"""
 
     def readable():
         for scheme in ("dark", "light"):

@@ -34,6 +34,12 @@ export class Composer {
     this.#grow();
   }
 
+  /** Gives its pictures to the album again, which has let go of what it showed. */
+  keepPictures() {
+    for (const picture of this.pictures) this.#album.add(picture);
+    this.#list();
+  }
+
   set busy(busy) {
     const focused = [this.sendButton, this.stopButton].includes(document.activeElement);
     this.stopButton.hidden = !busy;

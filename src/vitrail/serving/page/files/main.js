@@ -39,7 +39,10 @@ class Page {
   }
 
   #show(conversation) {
-    if (this.conversation?.id !== conversation.id && runs.none) album.clear();
+    if (this.conversation?.id !== conversation.id && runs.none) {
+      album.clear();
+      composer.keepPictures();
+    }
     this.conversation = conversation;
     this.#requireServed();
     const kept = path(conversation).length > 0;
@@ -48,6 +51,13 @@ class Page {
     history.show();
     scroller.scrollTop = scroller.scrollHeight;
     if (!matchMedia("(pointer: coarse)").matches) composer.field.focus();
+  }
+
+  /** The server may be another one by now. */
+  async meetAgain() {
+    try { [this.models, limits] = await Promise.all([server.models(), server.limits()]); } catch { return; }
+    this.#requireServed();
+    columns.show();
   }
 
   /** Columns whose model is not here any more are answered by one that is. */
@@ -179,12 +189,15 @@ function draw() {
 }
 
 function changed(run) {
-  if (run.conversation === page.conversation) soon(run);
   keepSoon(run.conversation);
+  if (run.conversation !== page.conversation) return;
+  composer.busy = page.busy;
+  soon(run);
 }
 
-function ended({ conversation, round, column }) {
+function ended({ conversation, round, column, version }) {
   keep(conversation);
+  if (version.state === "failed") page.meetAgain();
   if (conversation !== page.conversation) return;
   answers.update(round, column);
   composer.busy = page.busy;
