@@ -119,8 +119,19 @@ def generate_from(
                 [index for group in some for index in group], inputs_behind_pictures(model, collator, alike)
             )
         for group in _by_length(others, prompts, batch_size):
-            answer(group, model_inputs(model, collator([prompts[index] for index in group])))
+            inputs = model_inputs(model, collator([prompts[index] for index in group]))
+            if chosen.repetition_penalty != 1:
+                inputs["input_ids"] = _padded_with_own(inputs["input_ids"], inputs["attention_mask"])
+            answer(group, inputs)
     return [replies[index] for index in range(len(prompts))]
+
+
+def _padded_with_own(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Tokens ``(rows, length)`` padded with each prompt's last one, which a penalty on repetition has seen anyway.
+
+    The padding token would be penalised in the shorter prompts of a batch alone, and it may be the one that ends.
+    """
+    return torch.where(mask.bool(), ids, ids[:, -1:])
 
 
 def why_not_shared(model: Any, settings: GenerationSettings) -> str:
