@@ -499,3 +499,15 @@ _built_in(
     "inference.ragllava",
     ragllava="RagLLaVA pictures of a memory, reranked by a model, enter the prompt",
 )
+_built_in("metric", "evaluation.two_way", two_way="TwoWay an answer says the right one of two names")
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.link_context",
+    isekai="Isekai invented creatures and objects, by examples",
+    imagenet100_pairs="ImageNet100Pairs unseen classes in pairs, by examples",
+)
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.offline_episodes",
+    offline_episodes="OfflineEpisodes which of two invented names, going by examples?",
+)

@@ -6,7 +6,7 @@ trained on. The division depends on the records and the seed alone, not on their
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from vitrail.data.records import Chat
@@ -42,14 +42,16 @@ def fold_of(source: Source, fold: Fold, seed: int = 0) -> Source:
     members: dict[str, list[int]] = {}
     for row, record in enumerate(source):
         members.setdefault(subject_of(record, row), []).append(row)
-    if len(members) < len(SHARES):
-        raise ValueError(
-            f"{source.name} is about {len(members)} pictures or texts; to be divided into "
-            f"{', '.join(SHARES)} it needs {len(SHARES)} at least"
-        )
-    ordered = sorted(members, key=lambda subject: key("fold", seed, subject))
-    rows = sorted(row for subject in _share(ordered, fold) for row in members[subject])
+    chosen = members_of(list(members), fold, f"{source.name} is about {len(members)} pictures or texts", seed)
+    rows = sorted(row for subject in chosen for row in members[subject])
     return select(source, rows, name=f"{source.name} ({fold})")
+
+
+def members_of(subjects: Sequence[str], fold: Fold, there: str, seed: int = 0) -> list[str]:
+    """Those of ``subjects`` that belong to ``fold``. ValueError for fewer than three; ``there`` says how many."""
+    if len(subjects) < len(SHARES):
+        raise ValueError(f"{there}; to be divided into {', '.join(SHARES)} it needs {len(SHARES)} at least")
+    return _share(sorted(subjects, key=lambda subject: key("fold", seed, subject)), fold)
 
 
 def _share(ordered: list[str], fold: Fold) -> list[str]:

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from vitrail.data.decoding import MAX_PIXELS, decode_rgb
-from vitrail.data.records import Image, Media, Text, Video
+from vitrail.data.demonstrations import with_pictures_apart
+from vitrail.data.records import Chat, Image, Media, Text, Video
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,9 +58,10 @@ def _fields(model: type[BaseModel]) -> tuple[str, ...]:
 
 def map_media(value: M, change: Callable[[Media], Media]) -> M:
     """A copy of a record in which ``change`` was applied to each medium (a video's frames before the
-    video).
+    video), those of demonstrations that are read apart among them.
     """
-    return _mapped(value, change)
+    changed = _mapped(value, change)
+    return with_pictures_apart(changed, change) if isinstance(changed, Chat) else changed  # type: ignore[return-value, arg-type]
 
 
 def _mapped(value: Any, change: Callable[[Media], Media]) -> Any:

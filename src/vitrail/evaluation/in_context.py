@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vitrail.data.records import Content, Image, Message, Text
 from vitrail.data.sources import Source
+from vitrail.data.thumbnails import thumbnail
 from vitrail.evaluation.instructions import Prompt
 from vitrail.evaluation.scenarios import Item, as_item
 from vitrail.evaluation.task import Settings, part_settings
@@ -24,8 +25,6 @@ from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
     from vitrail.models.experts.clip_scorer import ClipScorer
-
-THUMBNAIL = 16
 
 
 class InContext:
@@ -159,7 +158,7 @@ class InContext:
         if self._scorer is not None:
             pictures = [_first(item).open(item.root) for item in items]
             return np.asarray(self._scorer.embed_images(pictures))
-        return np.stack([_thumbnail(_first(item), item.root) for item in items])
+        return np.stack([thumbnail(_first(item).open(item.root)) for item in items])
 
     @cached_property
     def _scorer(self) -> ClipScorer | None:
@@ -178,12 +177,6 @@ def _first(item: Item) -> Image:
     if not item.chat.images:
         raise ValueError("has no picture to find examples by; use retriever 'text' or 'random'")
     return item.chat.images[0]
-
-
-def _thumbnail(image: Image, root: Path | None) -> np.ndarray:
-    small = np.asarray(image.open(root).resize((THUMBNAIL, THUMBNAIL)), np.float32).ravel()
-    small = small - small.mean()
-    return small / max(float(np.linalg.norm(small)), 1e-6)
 
 
 def _held(message: Message, root: Path | None) -> tuple[Content, ...]:

@@ -25,6 +25,7 @@ from vitrail.recipes.components import (
 )
 from vitrail.recipes.deltas import Delta
 from vitrail.recipes.dual_encoders import DualEncoder
+from vitrail.recipes.episode_data import Demonstrated, Episodes
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.named_data import NamedThings
 from vitrail.recipes.relevant import Relevant
@@ -352,6 +353,8 @@ Data = Annotated[
     | Translations
     | Facts
     | NamedThings
+    | Episodes
+    | Demonstrated
     | Mixture
     | Subset
     | Relevant,

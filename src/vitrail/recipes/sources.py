@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from vitrail.recipes.benchmark_data import Benchmark, Composed
+from vitrail.recipes.episode_data import Demonstrated, Episodes
 from vitrail.recipes.invented_data import Facts, Translations
 from vitrail.recipes.mixing import open_mixture
 from vitrail.recipes.named_data import NamedThings
@@ -43,6 +44,8 @@ def open_data(recipe: Recipe, name: str, use: Use) -> Any:
         return _composed(data, recipe.seed_of(name), name)
     if isinstance(data, NamedThings):
         return _named_things(data, recipe.seed_of(name), use, name)
+    if isinstance(data, (Episodes, Demonstrated)):
+        return _few_shot(data, recipe.seed_of(name), use, name)
     return _file(data, name)
 
 
@@ -56,6 +59,13 @@ def _composed(data: Composed, seed: int, name: str) -> Any:
 def _named_things(data: NamedThings, seed: int, use: Use, name: str) -> Any:
     try:
         return data.open(seed, use == "questions")
+    except ValueError as error:
+        raise ValueError(f"data.{name}: {error}") from None
+
+
+def _few_shot(data: Episodes | Demonstrated, seed: int, use: Use, name: str) -> Any:
+    try:
+        return data.open(seed, use == "questions") if isinstance(data, Episodes) else data.open(seed)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

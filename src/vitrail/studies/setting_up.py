@@ -14,7 +14,17 @@ from vitrail.studies.cells import Cell, Role
 Fold = Literal["development", "test"]
 TUNING_DRAW = 900_001
 """Scenes that tuning is done on; no result is ever measured on them (another fold, and another draw)."""
-DRAWN = ("scenes", "scene_texts", "puzzle", "translations", "facts", "composed", "named_things")
+DRAWN = (
+    "scenes",
+    "scene_texts",
+    "puzzle",
+    "translations",
+    "facts",
+    "composed",
+    "named_things",
+    "episodes",
+    "demonstrated",
+)
 """Kinds of data that every draw makes anew."""
 TWIN = 500_000
 """Added to a seed: the second run of an A/A pair, on the same scenes."""

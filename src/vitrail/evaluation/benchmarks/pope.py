@@ -21,7 +21,7 @@ from vitrail.evaluation.benchmarks.benchmark import (
     read_questions,
 )
 from vitrail.evaluation.benchmarks.question import BenchmarkQuestion, wanted
-from vitrail.evaluation.benchmarks.table import JsonTable, json_lines
+from vitrail.evaluation.benchmarks.table import LinesTable
 from vitrail.evaluation.figures import Figure, Rows, accuracy, by, ratio
 
 YES_NO = ("yes", "no")
@@ -61,7 +61,7 @@ class Pope(Benchmark):
         set_aside, digests = SetAside(), []
         for name, files in found.items():
             for file in files[:1]:
-                table = _Lines([file])
+                table = LinesTable([file])
                 some, left = read_questions(table, lambda row, line, kind=name: _question(row, kind, media))  # type: ignore[misc]
                 questions += some
                 set_aside += left
@@ -73,16 +73,6 @@ class Pope(Benchmark):
     def figures(cls, rows: Rows) -> list[Figure]:
         """Of all, and of each file."""
         return yes_no_figures(rows)
-
-
-class _Lines(JsonTable):
-    """JSON lines under the name ``.json``; a list of objects is read as well."""
-
-    def _loaded(self) -> list[Any]:
-        text = self.files[0].read_text(encoding="utf-8-sig")
-        if text.lstrip().startswith("["):
-            return super()._loaded()
-        return json_lines(text)
 
 
 def _question(row: Mapping[str, Any], kind: str, media: Media) -> BenchmarkQuestion:

@@ -68,8 +68,8 @@ class BenchmarkQuestion:
     ``content`` is what the user says, pictures in place. ``options`` are texts, or pictures; ``answer`` is the right
     one's index. ``reference`` is the answer of a question without options. ``kind`` is the ability (a dimension, a
     task) that scores are told apart by, ``groups`` what else the official score needs, ``cluster`` the picture.
-    ``earlier`` are turns before it (demonstrations). ``candidates``: pictures to compare a made one with. ``needs``:
-    what a model must be able to do to be asked at all; such a question is not run.
+    ``earlier`` are turns before it (demonstrations), ``system`` what is said before them. ``candidates``: pictures to
+    compare a made one with. ``needs``: what a model must be able to do to be asked at all; such a question is not run.
     """
 
     id: str
@@ -83,12 +83,14 @@ class BenchmarkQuestion:
     earlier: tuple[tuple[Part, ...], ...] = ()
     needs: str = ""
     candidates: tuple[Part, ...] = ()
+    system: str = ""
 
     def chat(self, root: Path) -> Chat:
         """The question as a record, its pictures and frames in place. ValueError for one that cannot be opened."""
         if self.needs:
             raise ValueError(f"needs a model that {self.needs}; not run")
-        messages = [
+        messages = [Message(role="system", content=(Text(text=self.system),))] if self.system else []
+        messages += [
             Message(role=("user", "assistant")[place % 2], content=opened(turn, root))  # type: ignore[arg-type]
             for place, turn in enumerate(self.earlier)
         ]

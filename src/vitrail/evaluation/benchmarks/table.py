@@ -95,6 +95,14 @@ class JsonTable(Table):
         return list(whole[lists[0]])
 
 
+class LinesTable(JsonTable):
+    """JSON lines, whatever the file's ending; a list of objects is read as well."""
+
+    def _loaded(self) -> list[Any]:
+        text = self.files[0].read_text(encoding="utf-8-sig")
+        return super()._loaded() if text.lstrip().startswith("[") else json_lines(text)
+
+
 def json_lines(text: str) -> list[Any]:
     """The objects of JSON lines; :class:`FieldError` in place of a line that is none."""
     return [_line(line) for line in text.splitlines() if line.strip()]
