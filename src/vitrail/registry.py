@@ -511,3 +511,5 @@ _built_in(
     "evaluation.benchmarks.offline_episodes",
     offline_episodes="OfflineEpisodes which of two invented names, going by examples?",
 )
+_built_in("surgery", "models.surgery.aim", aim="AIM demonstrations enter as states of their text, read apart")
+_built_in("inference", "inference.aim", aim="AIM demonstrations are read apart, once, and enter as rows")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from vitrail.data.demonstrations import APART
 from vitrail.inference.inputs import forward_parameters
 from vitrail.inference.methods import TRACE
 from vitrail.models.encoding import Encoded
@@ -54,8 +55,10 @@ def _the_library_s(hook: Any) -> bool:
 
 
 def prefix_length(prompt: Encoded) -> int:
-    """Tokens up to the last visual one; 0 for a prompt without pictures, or one that a method has a say in."""
-    if not prompt.images or TRACE in prompt.meta:
+    """Tokens up to the last visual one; 0 for a prompt without pictures, or one that a method has a say in, or with
+    demonstrations that are read apart: those may differ where the tokens are alike.
+    """
+    if not prompt.images or TRACE in prompt.meta or prompt.meta.get(APART):
         return 0
     visual = np.flatnonzero(prompt.item >= 0)
     return int(visual[-1]) + 1 if len(visual) else 0

@@ -73,7 +73,7 @@ class Collator:
         vision: VisionInputs,
         *,
         further: Callable[[Layout], dict[str, Tensor]] | None = None,
-        from_records: Callable[[Sequence[Encoded]], dict[str, Tensor]] | None = None,
+        from_records: Callable[[Sequence[Encoded]], dict[str, Any]] | None = None,
         padding_side: Literal["left", "right"] = "right",
         multiple_of: int = 1,
     ) -> None:

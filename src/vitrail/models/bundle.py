@@ -72,11 +72,12 @@ class Bundle:
             padding_side=padding_side,
         )
 
-    def _batch_inputs(self, records: Sequence[Any]) -> dict[str, torch.Tensor]:
+    def _batch_inputs(self, records: Sequence[Any]) -> dict[str, Any]:
         """What the model's surgeries read off the records of a batch."""
-        found: dict[str, torch.Tensor] = {}
+        found: dict[str, Any] = {}
         for _, surgery, record in operating.done(unwrapped(self.model).config):
             found |= surgery.batch_inputs(records, record)
+            found |= surgery.fed_inputs(records, record, self)
         return found
 
     def operated(self, name: str, settings: dict[str, Any] | None = None, *, seed: int = 0) -> Bundle:

@@ -213,6 +213,24 @@ class ChatEncoder:
             )
         return encoded
 
+    def behind_pictures(
+        self, images: Sequence[Image], text: Mapping[str, np.ndarray], root: Path | None = None
+    ) -> Encoded:
+        """Pictures, with the special tokens that the template puts around one, and ready columns of tokens behind them.
+
+        What the tokenizer begins a text with stands in front. ValueError for a model that takes no pictures.
+        """
+        if self.planner is None:
+            raise ValueError(f"there are {len(images)} pictures, but this model takes none")
+        tokens = TokenColumns(self._pieces)
+        for token in self._bos:
+            tokens.special(token, Speaker.TEMPLATE)
+        plans = plans_of(self.planner, self._sizes(images, None, root))
+        for number in range(len(images)):
+            self._add_template(tokens, self._picture_text, plans, number, None)
+        columns = {name: np.concatenate([column, text[name]]) for name, column in tokens.arrays().items()}
+        return Encoded(**columns, images=tuple(images), root=root)
+
     def text_ids(self, text: str) -> list[int]:
         """Tokens of a text as an assistant's turn begins with it; nothing in it is special."""
         return list(self._pieces(self._opening + text if text else "", self._opened_by).ids)

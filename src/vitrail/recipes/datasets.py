@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Literal
 
 from vitrail.data.codecs import thousandths
+from vitrail.data.demonstrations import pictures_apart
 from vitrail.data.image_plans.plan import plans_of
 from vitrail.data.records import Chat, Document, Message
 from vitrail.models.documents import windows
@@ -217,11 +219,11 @@ class EncodedRecords:
         return self._encode(number)[0][place]
 
     def pictures(self) -> list[Any]:
-        """Every picture with its root folder, in order."""
+        """Every picture with its root folder, in order; those of demonstrations that are read apart come first."""
         return [
             (image, record.root)
             for record in map(self.__getitem__, range(len(self)))
-            for image in record.images
+            for image in (*chain.from_iterable(pictures_apart(record)), *record.images)
         ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitrail.data.demonstrations import pictures_apart
 from vitrail.evaluation.answers import Answers, read_answers
 from vitrail.evaluation.calibration import confidence
 from vitrail.evaluation.question_cards import GALLERY
@@ -135,9 +137,8 @@ def pictures_of(source: Any) -> list[Any]:
     asked."""
     pictures = []
     for record in source:
-        pictures += [
-            (image, source.root) for image in getattr(record, "images", ()) if _readable(image, source.root)
-        ]
+        shown = [*chain.from_iterable(pictures_apart(record)), *getattr(record, "images", ())]
+        pictures += [(image, source.root) for image in shown if _readable(image, source.root)]
     return pictures
 
 

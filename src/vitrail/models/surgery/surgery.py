@@ -67,6 +67,10 @@ class Surgery:
         """More inputs of the changed model from a batch of encoded records, such as what their ``meta`` says."""
         return {}
 
+    def fed_inputs(self, records: Sequence[Any], record: dict[str, Any], bundle: Any) -> dict[str, Any]:
+        """The same for inputs that the bundle's encoder and pictures are needed for, such as records read apart."""
+        return {}
+
     def image_processor(self, processor: Any, record: dict[str, Any]) -> Any:
         """The image processor through which pictures reach the changed model; the saved one stays as it is."""
         return processor
