@@ -1,8 +1,8 @@
 """AIM at inference: a chat's demonstrations are read apart, once, and stand in the prompt as rows (arXiv 2406.07588).
 
 Demonstrations are the exchanges in front of a question, or come from a file. The model must have undergone the surgery
-``aim`` (:mod:`vitrail.models.surgery.aim`); what it read is kept in a bank
-(:mod:`vitrail.inference.demonstration_bank`) and taken from there the next time. Each is read by itself, so its rows are the same bits in whatever prompt.
+``aim`` (:mod:`vitrail.models.surgery.aim`); what it read is kept in a bank, and taken from there the next time
+(:mod:`vitrail.inference.demonstration_bank`). Each is read by itself, so its rows are the same bits in whatever prompt.
 """
 
 from __future__ import annotations

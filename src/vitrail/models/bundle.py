@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from vitrail.data.demonstrations import APART
 from vitrail.models.batches import Collator, Pixels, VisionInputs
 from vitrail.models.encoding import ChatEncoder
 from vitrail.models.families.family import Family
@@ -78,6 +79,11 @@ class Bundle:
         for _, surgery, record in operating.done(unwrapped(self.model).config):
             found |= surgery.batch_inputs(records, record)
             found |= surgery.fed_inputs(records, record, self)
+        if "demonstrations" not in found and any(getattr(one, "meta", {}).get(APART) for one in records):
+            raise ValueError(
+                f"a record has demonstrations apart (meta.{APART}), and {self.name} reads none; do the surgery 'aim' "
+                "to it (model.surgeries), or show them as text or pictures (show: text)"
+            )
         return found
 
     def operated(self, name: str, settings: dict[str, Any] | None = None, *, seed: int = 0) -> Bundle:

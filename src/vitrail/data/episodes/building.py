@@ -97,8 +97,8 @@ class LinkContextEpisodes(RandomAccess):
     """``n`` episodes over a catalogue (default: one a class), that depend on (catalogue, settings, seed, index) alone.
 
     ``asked``: as two-way choices for an evaluation, instead of answered chats of which the last answer is learnt.
-    ``neighbours``: features ``(classes, dim)`` to rank neighbours by, where the catalogue names none (default:
-    thumbnails). Classes with fewer pictures than their episodes need are set aside. ValueError where fewer than two are
+    ``neighbours``: features ``(classes, dim)`` to rank neighbours by (default: those that the catalogue names, and
+    thumbnails where it names none). Classes with fewer pictures than their episodes need are set aside. ValueError where fewer than two are
     left, or a class has no neighbour.
     """
 
@@ -275,11 +275,11 @@ def _neighbours(
     inside = set(usable)
     told = {
         place: [catalogue.places[one] for one in catalogue[place].neighbours if one in catalogue.places]
-        for place in usable
+        for place in (usable if features is None else ())
     }
-    if not all(told.values()):
+    if len(told) < len(usable) or not all(told.values()):
         ranked = neighbour_index(class_features(catalogue) if features is None else features)
-        told = {place: near or ranked[place].tolist() for place, near in told.items()}
+        told = {place: told.get(place) or ranked[place].tolist() for place in usable}
     found = {}
     for place, near in told.items():
         own = catalogue[place].name.lower()

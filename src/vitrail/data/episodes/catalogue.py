@@ -208,7 +208,8 @@ def suite_catalogue(
 ) -> Catalogue:
     """Things of a suite as classes, ``per_class`` composed pictures of ``side`` pixels each (default: the suite's).
 
-    No picture of one ``fold`` or ``seed`` is one of another. ValueError for names that are not for training in the
+    Neighbours are things of the same kind, in the suite's order from there on (other things where none is). No picture
+    of one ``fold`` or ``seed`` is one of another. ValueError for names that are not for training in the
     training fold, and for fewer than one picture a class.
     """
     if per_class < 1:
@@ -216,9 +217,20 @@ def suite_catalogue(
     suite.draws("episodes", fold, names, seed, 0)  # refuses what does not go together
     things = suite.names(names)
     side = suite.config.side if side is None else side
-    classes = [PictureClass(one, one, _Composed(suite, one, fold, seed, per_class, side)) for one in things]
+    classes = [
+        PictureClass(
+            one, one, _Composed(suite, one, fold, seed, per_class, side), _of_a_kind(suite, things, place)
+        )
+        for place, one in enumerate(things)
+    ]
     digest = key("cut-outs", suite.fingerprint, names, fold, seed, per_class, side)
     return Catalogue(f"{suite.name}/{names}", classes, digest)
+
+
+def _of_a_kind(suite: SceneSuite, things: Sequence[str], place: int, most: int = 20) -> tuple[str, ...]:
+    others = [*things[place + 1 :], *things[:place]]
+    kind = suite.library[things[place]].kind
+    return tuple([one for one in others if suite.library[one].kind == kind][:most] or others[:most])
 
 
 def iterate_pictures(catalogue: Catalogue, each: int) -> Iterator[tuple[int, Image]]:

@@ -17,7 +17,7 @@ from vitrail.data.thumbnails import thumbnail
 
 Embed = Callable[[Sequence[Any]], np.ndarray]
 """Decoded pictures → their features ``(images, dim)``."""
-EACH = 4
+EACH = 2
 """Pictures of a class that its features are the mean of."""
 MOST = 20
 """Neighbours that a class has at most."""

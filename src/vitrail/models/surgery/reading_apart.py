@@ -249,8 +249,7 @@ def reading_class(base: Any) -> Any:
             )  # generate leaves one out that hides nothing
             if not isinstance(mask, Tensor) or mask.ndim != 2:
                 raise ValueError(
-                    "demonstrations are placed by an attention mask (batch, tokens); a ready mask of four dimensions is "
-                    "not one"
+                    "demonstrations are placed by an attention mask (batch, tokens), and a mask of four dimensions came"
                 )
             demonstrations = demonstrations.to(ids.device)
             rows = fused(self, demonstrations, super().forward)
