@@ -1,8 +1,8 @@
 """Few-shot evaluation: one set of episodes, asked at several numbers of shots and with examples shown in several ways.
 
-``none`` asks without them, ``text`` leaves their pictures out, ``pictures`` shows them whole, ``apart`` reads each alone
-(AIM, arXiv 2406.07588; the model must have undergone the surgery ``aim``). With ``control="shuffled"`` the examples'
-pictures are dealt out anew: what they told is gone.
+``none`` asks without them, ``text`` leaves their pictures out, ``pictures`` shows them whole, ``apart`` reads each
+alone (AIM, arXiv 2406.07588; the model must have undergone the surgery ``aim``). With ``control="shuffled"`` the
+examples' pictures are dealt out anew: what they told is gone.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ class Episodes(EpisodeSettings):
     Classes are those of ``path`` (a folder of class folders, ``train900_pairs.jsonl``, or JSON lines with ``image`` and
     ``label``; ``root`` is where their pictures begin), or of ``suite``, cut-outs composed alone on backgrounds of
     ``side`` pixels, ``names`` as with scenes, ``per_class`` pictures each. ``fold`` of a path is part of its classes.
-    ``encoder``: a dual encoder that ranks neighbours (default: the file's; else thumbnails, of cut-outs the same kind). ``policy``:
-    ``2way`` (own names), ``2way-weight`` (an invented one for the first class), ``2way-random`` (for both),
-    ``random-shot`` (up to so many shots). ``control``, ``show``, ``swapped`` and ``wording``: docs/few-shot.md. ``n``:
-    default, one a class. An evaluation asks which of the two it is.
+    ``encoder``: a dual encoder that ranks neighbours (default: those of the file, else by thumbnails; of cut-outs those
+    of a kind). ``policy``: ``2way`` (own names), ``2way-weight`` (an invented one for the first class), ``2way-random``
+    (for both), ``random-shot`` (up to so many shots). ``control``, ``show``, ``swapped`` and ``wording``:
+    docs/few-shot.md. ``n``: default, one a class. An evaluation asks which of the two it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

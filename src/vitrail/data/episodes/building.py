@@ -98,8 +98,8 @@ class LinkContextEpisodes(RandomAccess):
 
     ``asked``: as two-way choices for an evaluation, instead of answered chats of which the last answer is learnt.
     ``neighbours``: features ``(classes, dim)`` to rank neighbours by (default: those that the catalogue names, and
-    thumbnails where it names none). Classes with fewer pictures than their episodes need are set aside. ValueError where fewer than two are
-    left, or a class has no neighbour.
+    thumbnails where it names none). Classes with fewer pictures than their episodes need are set aside. ValueError
+    where fewer than two are left, or a class has no neighbour.
     """
 
     def __init__(
