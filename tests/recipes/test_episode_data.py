@@ -10,11 +10,10 @@ from official_files import write_picture
 from vitrail.data.readers import write_jsonl
 from vitrail.data.records import Document, Text
 from vitrail.models.loading import load as load_model
+from vitrail.recipes import assembly
 from vitrail.recipes.loading import load
 from vitrail.recipes.run import run
 from vitrail.recipes.sources import open_data
-from vitrail.storage.runs import RunFolder
-from vitrail.training.progress import Progress
 
 SMALL = {"kind": "episodes", "suite": "nano-scenes-v1", "wording": "short", "n": 6, "side": 32}
 PLAIN = {"name": "few", "model": {"testbed": "nano"}}
@@ -60,7 +59,7 @@ def test_a_folder_is_divided_by_classes(tmp_path):
     assert 0 < len(classes["train"]) < 10
     whole = open_data(recipe({"mine": data}), "mine", "conversations")
     assert len(whole) == 10 and whole[0].choices is None and whole[0].messages[-1].role == "assistant"
-    with pytest.raises(ValueError, match="data.mine: there is no folder or file"):
+    with pytest.raises(ValueError, match=r"data\.mine: there is no folder or file"):
         open_data(recipe({"mine": {**data, "path": str(tmp_path / "other")}}), "mine", "questions")
 
 
@@ -106,25 +105,15 @@ def test_the_projection_alone_is_trained_and_the_run_asked_by_both_ways(tmp_path
             {"name": "banked", "data": "asked", "conditions": ["trained"], "methods": ["aim"]},
         ],
     )  # fmt: skip
-    found = run(whole, RunFolder(tmp_path / "run"), Progress(quiet=True))
-    trained = load_model(tmp_path / "run" / "model")
-    from vitrail.recipes import assembly
-
+    found = run(whole, tmp_path / "run", report=False)
+    trained = load_model(tmp_path / "run" / "model").model.state_dict()
     before = assembly.build(whole.model, whole.seed).model.state_dict()
-    moved = {
-        name for name, value in trained.model.state_dict().items() if not torch.equal(value, before[name])
-    }
+    moved = {name for name, value in trained.items() if not torch.equal(value, before[name])}
     assert moved == {"aim.projection.weight", "aim.projection.bias"}
-    assert found is not None
-    rows = [
-        (tmp_path / "run" / "evaluation" / name / "trained.jsonl").read_text().count('"type": "answer"')
-        + (tmp_path / "run" / "evaluation" / name / "trained.jsonl").read_text().count('"type":"answer"')
-        for name in ("asked", "banked")
-    ]
-    assert rows == [4, 4]
+    assert [found.scores[name]["trained"]["answered"] for name in ("asked", "banked")] == [4, 4]
 
 
 def test_a_model_that_reads_nothing_apart_says_so(nano):
     source = open_data(recipe({"mine": {**SMALL, "show": "apart"}}), "mine", "conversations")
-    with pytest.raises(ValueError, match="a record has demonstrations apart .* do the surgery 'aim'"):
+    with pytest.raises(ValueError, match=r"a record has demonstrations apart .* do the surgery 'aim'"):
         nano.collator()([nano.encoder.encode(source[0])])
