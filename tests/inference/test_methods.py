@@ -31,8 +31,9 @@ SETTINGS = {
     "gsearch": {"cuts": {1: 0.5, 2: 0.25}},
     "rap": {"memory": MEMORY, "regions": "whole"},
     "ragllava": {"memory": MEMORY, "rerank": False, "k": 3, "n": 1},
+    "aim": {"demonstrations": "shown.jsonl"},
 }
-"""Of every registered method: one that does something to a tiny model. The memory is made by a fixture."""
+"""Of every registered method: one that does something to a tiny model. Memory and file are made by a fixture."""
 FAMILIES = ("llava", "qwen2_vl", "smolvlm")
 SHORT = GenerationSettings(max_new_tokens=5)
 
@@ -45,12 +46,14 @@ def memory(tmp_path_factory, monkeypatch):
         dual_encoders.save("clip", place / "clip")
         with ConceptStore.open(place / MEMORY, writing=True, encoder=str(place / "clip")) as store:
             store.add(concept("Rex"), concept("Mia"))
+        write_jsonl([chat("what is it", "a cat", seed=50)], place / "shown.jsonl", images="inline")
     monkeypatch.chdir(place)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def bundle(request, saved_family):
-    return load(str(saved_family(request.param)))
+    """With the surgery that one method needs; without demonstrations it changes no bit of an answer."""
+    return load(str(saved_family(request.param))).operated("aim")
 
 
 def test_every_method_is_under_this_contract():

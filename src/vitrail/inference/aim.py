@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -115,7 +116,8 @@ class AIM(InferenceMethod):
     def _maker(self, bundle: Bundle) -> str:
         """A fingerprint of the model as it is now; of its weights where the bank outlives this process."""
         model = unwrapped(bundle.model)
-        stamp = (id(model), [parameter._version for parameter in model.parameters()])
+        own = model.__dict__.setdefault("_vitrail_reader", uuid4().hex)  # an id alone may be used again
+        stamp = (own, id(model), [parameter._version for parameter in model.parameters()])
         if self._made_by is None or self._made_by[0] != stamp:
             from vitrail.models.frozen import weights_fingerprint
 

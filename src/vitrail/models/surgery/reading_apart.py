@@ -79,6 +79,17 @@ class Demonstrations:
 
 
 def segments(prompt: Encoded, k: int) -> list[tuple[int, int]]:
+    """As :func:`exchange_spans`. ValueError also for a picture among them, which should be read apart."""
+    shown = exchange_spans(prompt, k)
+    for number, (start, stop) in enumerate(shown):
+        if (prompt.modality[start:stop] != int(Modality.TEXT)).any():
+            raise ValueError(
+                f"demonstration {number} has its picture in the prompt and in meta.{APART}; leave it out of the turn"
+            )
+    return shown
+
+
+def exchange_spans(prompt: Encoded, k: int) -> list[tuple[int, int]]:
     """Where the first ``k`` exchanges stand in a prompt: from the user's first word to what ends the answer.
 
     ValueError where the tokens do not tell so many apart.
@@ -99,13 +110,7 @@ def segments(prompt: Encoded, k: int) -> list[tuple[int, int]]:
             f"the prompt has {k} demonstrations, but its tokens show {max(len(found) - 1, 0)} exchanges in front of "
             "the question; every demonstration and the question need words of the user, and demonstrations an answer"
         )
-    shown = [(start, stop) for start, stop in found[:k]]
-    for number, (start, stop) in enumerate(shown):
-        if (prompt.modality[start:stop] != int(Modality.TEXT)).any():
-            raise ValueError(
-                f"demonstration {number} has its picture in the prompt and in meta.{APART}; leave it out of the turn"
-            )
-    return shown
+    return [(start, stop) for start, stop in found[:k]]
 
 
 def readings(bundle: Bundle, prompt: Encoded) -> list[tuple[int, Encoded]]:
