@@ -89,7 +89,7 @@ def documents(path, n=4):
     write_jsonl(made, path, images="inline")
 
 
-def test_the_projection_alone_is_trained_and_the_run_asked_by_both_ways(tmp_path):
+def test_the_projection_alone_is_trained_and_the_run_asked_by_both_ways(tmp_path, saved_family):
     """Documents → demonstrations → one stage on aim; episodes with examples read apart are asked; saved and loaded."""
     documents(tmp_path / "docs.jsonl")
     whole = recipe(
@@ -98,19 +98,20 @@ def test_the_projection_alone_is_trained_and_the_run_asked_by_both_ways(tmp_path
             "asked": {**SMALL, "n": 4, "shots": 1, "show": "apart", "policy": "2way-random", "fold": "test",
                       "names": "held-out", "swapped": True},
         },
-        model={"testbed": "nano", "surgeries": [{"name": "aim", "init": "random"}]},
+        model={"path": str(saved_family("llava")), "surgeries": [{"name": "aim", "init": "random"}]},
         stages=[{"name": "fuse", "data": "shots", "trains": ["aim"], "batch_size": 2, "max_steps": 2}],
         evaluation=[
             {"name": "asked", "data": "asked", "conditions": ["trained", "untrained"]},
             {"name": "banked", "data": "asked", "conditions": ["trained"], "methods": ["aim"]},
         ],
+        report={"gallery": 0},
     )  # fmt: skip
     found = run(whole, tmp_path / "run", report=False)
     trained = load_model(tmp_path / "run" / "model").model.state_dict()
     before = assembly.build(whole.model, whole.seed).model.state_dict()
     moved = {name for name, value in trained.items() if not torch.equal(value, before[name])}
     assert moved == {"aim.projection.weight", "aim.projection.bias"}
-    assert [found.scores[name]["trained"]["answered"] for name in ("asked", "banked")] == [4, 4]
+    assert [found.scores[name]["trained"]["n"] for name in ("asked", "banked")] == [4, 4]
 
 
 def test_a_model_that_reads_nothing_apart_says_so(nano):
