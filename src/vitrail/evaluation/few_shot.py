@@ -39,11 +39,11 @@ def few_shot(
     from vitrail.evaluation.run import run_task
     from vitrail.evaluation.task import Task
 
-    found = {}
+    found: dict[str, dict[int, Figure]] = {}
     for way in ways:
         given = {**settings, "shots": list(shots), "show": way}
         scenario = {"name": "benchmark", "benchmark": "offline_episodes", "settings": given}
-        task = Task(name=f"few-shot-{way}", scenario=scenario)
+        task = Task.model_validate({"name": f"few-shot-{way}", "scenario": scenario})
         path = run_task(task, bundle, folder, batch_size=batch_size, methods=methods)
         rows = read_answers(path).rows
         found[way] = shot_curve(lambda k, rows=rows: [row for row in rows if row["groups"]["k"] == k], shots)  # type: ignore[misc]

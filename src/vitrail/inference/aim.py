@@ -64,7 +64,9 @@ class AIM(InferenceMethod):
         found: list[tuple[Message, Message]] = []
         for record in source:
             if not isinstance(record, Chat):
-                raise ValueError(f"{source.name} holds a {record.kind}; demonstrations are answered chats")
+                raise ValueError(
+                    f"{source.name} holds records that are no chats; demonstrations are answered chats"
+                )
             turns = [one for one in record.messages if one.role != "system"]
             pairs = list(zip(turns[::2], turns[1::2], strict=False))
             found += [(_held(asked, source.root), answered) for asked, answered in pairs]

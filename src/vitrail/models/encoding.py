@@ -228,7 +228,9 @@ class ChatEncoder:
         plans = plans_of(self.planner, self._sizes(images, None, root))
         for number in range(len(images)):
             self._add_template(tokens, self._picture_text, plans, number, None)
-        columns = {name: np.concatenate([column, text[name]]) for name, column in tokens.arrays().items()}
+        columns: dict[str, Any] = {
+            name: np.concatenate([column, text[name]]) for name, column in tokens.arrays().items()
+        }
         return Encoded(**columns, images=tuple(images), root=root)
 
     def text_ids(self, text: str) -> list[int]:

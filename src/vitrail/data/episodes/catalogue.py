@@ -177,10 +177,10 @@ class _Composed(Sequence[Image]):
 
     def __init__(self, suite: SceneSuite, thing: str, fold: str, seed: int, count: int, side: int) -> None:
         self.suite, self.thing, self.fold, self.seed = suite, thing, fold, seed
-        self.count, self.side = count, side
+        self.number, self.side = count, side
 
     def __len__(self) -> int:
-        return self.count
+        return self.number
 
     @overload
     def __getitem__(self, index: int) -> Image: ...
@@ -191,9 +191,9 @@ class _Composed(Sequence[Image]):
         from vitrail.data.scenes.draws import Draws
 
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self.count))]
-        if not 0 <= index < self.count:
-            raise IndexError(f"{self.thing} has {self.count} pictures; there is no picture {index}")
+            return [self[place] for place in range(*index.indices(self.number))]
+        if not 0 <= index < self.number:
+            raise IndexError(f"{self.thing} has {self.number} pictures; there is no picture {index}")
         draws = Draws("episodes", self.suite.name, self.fold, self.seed, self.thing, index)
         return compose(self.suite.library, Spec((Item(self.thing),), side=self.side), draws).image()
 
