@@ -149,9 +149,9 @@ def demonstrations_of(bundle: Bundle, prompts: Sequence[Encoded]) -> Demonstrati
         )
     collate = bundle.collator("right")
     batches = tuple(collate(read[first : first + AT_ONCE]) for first in range(0, len(read), AT_ONCE))
-    record, start, length = (torch.tensor(column) for column in zip(*told, strict=True))
+    record, starts, length = (torch.tensor(column) for column in zip(*told, strict=True))
     ready_rows = torch.cat(rows) if rows else None
-    return Demonstrations(len(prompts), record, start, length, readings=batches, rows=ready_rows)
+    return Demonstrations(len(prompts), record, starts, length, readings=batches, rows=ready_rows)
 
 
 def text_length(reading: Encoded) -> int:
