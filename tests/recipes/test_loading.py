@@ -63,7 +63,8 @@ def fault(recipe, *overrides):
         (
             "data.scenes.kind=scene",
             "override: data.scenes.kind: must be one of scenes, scene_texts, file, puzzle, benchmark, composed, "
-            "translations, facts, mixture, subset; did you mean 'scenes'?",
+            "translations, facts, named_things, episodes, demonstrated, mixture, subset, relevant; "
+            "did you mean 'scenes'?",
         ),
         (
             "data.scenes.fold=tset",

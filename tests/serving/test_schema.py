@@ -13,6 +13,7 @@ PATHS = {
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/moderations",
 }
 
 

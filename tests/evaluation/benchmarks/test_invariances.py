@@ -78,16 +78,16 @@ def test_answers_in_words_do_not_depend_on_the_batch(nano, tmp_path):
 
 
 def test_questions_on_a_picture_share_it_in_a_benchmark(nano, tmp_path, monkeypatch):
-    from vitrail.inference import likelihood
+    from vitrail.inference import prefill
 
     forwarded = []
-    begin = likelihood._begin
+    begin = prefill.begin
 
     def counting(model, collator, prompts, caching):
         forwarded.extend(prompt.images for prompt in prompts)
         return begin(model, collator, prompts, caching)
 
-    monkeypatch.setattr(likelihood, "_begin", counting)
+    monkeypatch.setattr(prefill, "begin", counting)
     asked(nano, tmp_path, rows())
     assert len(forwarded) == 4, "twelve questions, four pictures"
     header = read_answers(tmp_path / "seed" / "trained.jsonl").header
