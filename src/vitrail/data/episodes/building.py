@@ -22,13 +22,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from vitrail.data.demonstrations import Shown, shown
 from vitrail.data.episodes.catalogue import Catalogue
 from vitrail.data.episodes.naming import LONGEST, SHORTEST, RandomNamer
 from vitrail.data.episodes.neighbours import class_features, neighbour_index
-from vitrail.data.episodes.wording import WORDINGS, EpisodeWording, with_picture
+from vitrail.data.episodes.wording import WORDINGS, EpisodeWording, Shots, with_picture
 from vitrail.data.records import Chat, Choices, Content, Frozen, Image, Message, Text
 from vitrail.data.scenes.draws import Draws
 from vitrail.data.sources import BadRow, RandomAccess, SetAside
@@ -49,7 +49,7 @@ class EpisodeSettings(Frozen):
     ``longest``: letters of an invented name.
     """
 
-    shots: tuple[int, ...] = Field(default=(1,), min_length=1)
+    shots: Shots = (1,)
     policy: Policy = "2way-weight"
     control: Literal["none", "shuffled", "no-link"] = "none"
     show: Shown = "pictures"
@@ -57,18 +57,6 @@ class EpisodeSettings(Frozen):
     wording: Literal["published", "short"] | EpisodeWording = "published"
     shortest: int = Field(default=SHORTEST, ge=1, le=40)
     longest: int = Field(default=LONGEST, ge=1, le=40)
-
-    @field_validator("shots", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int) else value
-
-    @field_validator("shots")
-    @classmethod
-    def _counts(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
-        if min(shots) < 0:
-            raise ValueError(f"shots is {min(shots)}; give 0 or more examples of each class")
-        return shots
 
     @property
     def words(self) -> EpisodeWording:

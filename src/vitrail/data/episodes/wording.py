@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from vitrail.data.records import Content, Frozen, Image, Text
 
 IMAGE, LABEL = "<image>", "{label}"
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else value
+
+
+def _counts(shots: tuple[int, ...]) -> tuple[int, ...]:
+    if min(shots) < 0:
+        raise ValueError(f"shots is {min(shots)}; give 0 or more examples of each class")
+    return shots
+
+
+Shots = Annotated[tuple[int, ...], Field(min_length=1), BeforeValidator(_several), AfterValidator(_counts)]
+"""Examples of each class, K: one number, or several that take turns."""
 
 
 class EpisodeWording(Frozen):

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vitrail.data.episodes.wording import WORDINGS, EpisodeWording, with_picture
+from vitrail.data.episodes.wording import WORDINGS, EpisodeWording, Shots, with_picture
 from vitrail.data.readers.problems import FieldError, shown
 from vitrail.data.records import Content, Image, Text
 from vitrail.data.scenes.draws import Draws
@@ -47,22 +47,10 @@ class LinkContext(Benchmark):
         examples. ``wording``: as published, or short.
         """
 
-        shots: tuple[int, ...] = Field(default=(4,), min_length=1)
+        shots: Shots = (4,)
         images: str = "."
         seed: int = Field(default=0, ge=0)
         wording: Literal["published", "short"] = "published"
-
-        @field_validator("shots", mode="before")
-        @classmethod
-        def _several(cls, value: Any) -> Any:
-            return (value,) if isinstance(value, int) else value
-
-        @field_validator("shots")
-        @classmethod
-        def _counts(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
-            if min(shots) < 0:
-                raise ValueError(f"shots is {min(shots)}; give 0 or more examples of each class")
-            return shots
 
     config: Any
 
