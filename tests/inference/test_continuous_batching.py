@@ -96,7 +96,15 @@ def test_answers_to_one_prompt_share_its_forward(nano, monkeypatch):
     settings = [GenerationSettings(max_new_tokens=6, temperature=1.0, seed=seed) for seed in range(4)]
     running = Running(nano)
     rows = [Row.of(nano, prompt, one, Following(nano, top=3)) for one in settings]
+    tower, looked = nano.model.tower, []
+    forward = tower.forward
+    monkeypatch.setattr(
+        tower,
+        "forward",
+        lambda pixels, *more, **named: looked.append(len(pixels)) or forward(pixels, *more, **named),
+    )
     running.admit([rows])
+    assert sum(looked) == 2, "two pictures, whatever the number of answers"
     while running.rows:
         running.step()
     for row, one in zip(rows, settings, strict=True):
