@@ -221,6 +221,17 @@ def test_other_states_are_read_where_asked(folders):
     assert (found[0] - found[1]).abs().max() > 1e-3 and (found[0] - found[2]).abs().max() > 1e-3
 
 
+def test_reading_leaves_the_offset_of_positions_and_the_mode_as_they_were(folders):
+    bundle = operated(folders("qwen2_5_vl"))
+    inner = bundle.model.model
+    prompt = bundle.encoder.encode(shown(few_shot(), "apart"), add_generation_prompt=True)
+    inner.rope_deltas = torch.tensor([[7]])
+    bundle.model.train()
+    fused(bundle.model, demonstrations_of(bundle, [prompt]), bundle.model.forward)
+    assert inner.rope_deltas.tolist() == [[7]]
+    assert all(module.training for module in bundle.model.modules())
+
+
 def test_the_question_is_as_long_as_texts_whatever_pictures_cost(folders):
     bundle = operated(folders("llava"))
 
