@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from vitrail.curation.fetching.settings import FetchSettings
 from vitrail.curation.operations.operation import (
     CorpusOperation,
     OperationConfig,
@@ -24,18 +25,13 @@ from vitrail.curation.operations.operation import (
 )
 from vitrail.data.records import Document, Image
 
-FETCH = (
-    "user_agent", "per_second", "hosts", "retries", "backoff", "max_wait", "give_up", "max_seconds", "max_bytes",
-    "max_pixels", "max_redirects", "ports", "allow_networks",
-)  # fmt: skip
-
 
 class FetchImages(CorpusOperation):
     """Pictures by address become files below ``store``; those that cannot be had go, by reason, or stay as they are."""
 
-    class Config(OperationConfig):
+    class Config(OperationConfig, FetchSettings):
         """``store``: a folder below the pipeline's own. ``failed``: addresses without a picture are removed, or kept.
-        The others are those of :class:`vitrail.curation.fetching.fetcher.FetchSettings`: ``user_agent`` (say how to
+        The others are those of :class:`FetchSettings`: ``user_agent`` (say how to
         reach you), requests ``per_second`` to a host, ``hosts`` side by side, ``retries`` after pauses from
         ``backoff`` seconds to ``max_wait``, ``give_up`` after so many failures of a host, ``max_seconds`` and
         ``max_bytes`` of an answer, ``max_pixels``, ``max_redirects``, ``ports``; ``allow_networks`` names networks that
@@ -44,19 +40,6 @@ class FetchImages(CorpusOperation):
 
         store: str = Field(default="media", min_length=1)
         failed: Literal["remove", "keep"] = "remove"
-        user_agent: str | None = Field(default=None, min_length=1)
-        per_second: float = Field(default=1.0, gt=0)
-        hosts: int = Field(default=16, ge=1, le=256)
-        retries: int = Field(default=3, ge=0)
-        backoff: float = Field(default=1.0, ge=0)
-        max_wait: float = Field(default=60.0, ge=0)
-        give_up: int = Field(default=10, ge=1)
-        max_seconds: float = Field(default=30.0, gt=0)
-        max_bytes: int = Field(default=20_000_000, ge=1)
-        max_pixels: int = Field(default=64_000_000, ge=1)
-        max_redirects: int = Field(default=5, ge=0)
-        ports: tuple[int, ...] = (80, 443, 8000, 8080, 8443)
-        allow_networks: tuple[str, ...] = ()
 
         @model_validator(mode="after")
         def _inside(self) -> FetchImages.Config:
@@ -80,9 +63,9 @@ class FetchImages(CorpusOperation):
             raise needs(error.name or "httpcore2", "fetch_images") from None
 
     def _fetcher(self) -> Any:
-        from vitrail.curation.fetching.fetcher import Fetcher, FetchSettings
+        from vitrail.curation.fetching.fetcher import Fetcher
 
-        told = {name: value for name in FETCH if (value := getattr(self.config, name)) is not None}
+        told = self.config.model_dump(include=set(FetchSettings.model_fields))
         return Fetcher(FetchSettings(**told), Path(self.root) / self.config.store, **self._replaced)
 
     def sketch_schema(self) -> Any:
