@@ -100,3 +100,22 @@ def test_resizing_takes_the_mean_of_what_a_pixel_covers(side):
     fine = sprite.repeat(rows, axis=0).repeat(cols, axis=1)
     blocks = fine.reshape(rows, 16, cols, 9, 4).astype(np.int64).sum(axis=(1, 3))
     assert np.array_equal(found, (blocks + 72) // 144)
+
+
+def test_a_picture_is_drawn_once_on_a_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path))
+    monkeypatch.setattr(Discs, "drawn_by", "discs 1")
+    first, second = Discs(), Discs()
+    assert np.array_equal(first.render("red disc", 50), second.render("red disc", 50))
+    assert (first.drawn, second.drawn) == (["red disc"], [])
+    monkeypatch.setattr(Discs, "drawn_by", "discs 2")
+    second = Discs()
+    second.render("red disc", 50)
+    assert second.drawn == ["red disc"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(Discs, "drawn_by", "discs 1")
+    assert Discs().render("red disc", 50).shape == (50, 50, 4)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from vitrail.data.sprites import colours
 from vitrail.registry import nearest
+from vitrail.storage.cache import FolderCache, key
 
 Sprite = npt.NDArray[np.uint8]
 """Red, green, blue, alpha ``(rows, cols, 4)``, not premultiplied."""
@@ -59,6 +60,8 @@ class SpriteLibrary(ABC, Mapping[str, Thing]):
     """Longer side in pixels at which a picture is kept; smaller renderings are made from it."""
     masters_kept = 1024
     """Pictures kept in memory (about 80 kB each)."""
+    drawn_by: str | None = None
+    """What draws the files, with its version. Drawn once a machine where it is given, else once a process."""
 
     def __init__(self, things: tuple[Thing, ...]) -> None:
         self._things = {thing.name: thing for thing in things}
@@ -109,13 +112,32 @@ class SpriteLibrary(ABC, Mapping[str, Thing]):
         return {kind: tuple(names) for kind, names in found.items()}
 
     def _master(self, name: str) -> Sprite:
-        """The picture cropped to what is visible, ``master_side`` pixels long, premultiplied. Cached."""
+        """The picture cropped to what is visible, ``master_side`` pixels long, premultiplied. Kept in memory."""
         if name not in self._masters:
             if len(self._masters) >= self.masters_kept:
                 self._masters.pop(next(iter(self._masters)))
-            cropped = premultiplied(_cropped(self.draw(self[name], self.master_side), name))
-            self._masters[name] = _resized(cropped, self.master_side)
+            self._masters[name] = self._cached(name)
         return self._masters[name]
+
+    def _cached(self, name: str) -> Sprite:
+        """The master as another process drew it, if one did: drawing all of OpenMoji takes seconds."""
+        if self.drawn_by is None:
+            return self._drawn(name)
+        made_of = ("sprite", 1, self.drawn_by, self.master_side, self.content(self[name]))
+
+        def draw(folder: Path) -> None:
+            np.save(folder / "master.npy", self._drawn(name))
+
+        try:
+            folder = FolderCache().get_or_make(key(*made_of), draw)
+            return np.asarray(np.load(folder / "master.npy", allow_pickle=False))
+        except OSError:
+            # No place to write is no reason not to draw.
+            return self._drawn(name)
+
+    def _drawn(self, name: str) -> Sprite:
+        cropped = premultiplied(_cropped(self.draw(self[name], self.master_side), name))
+        return _resized(cropped, self.master_side)
 
     def render_premultiplied(self, name: str, size: int) -> Sprite:
         """As :meth:`render`, with red, green and blue already multiplied by alpha. Do not write into it."""

