@@ -50,8 +50,34 @@ def test_forms_are_checked_in_words_too():
 
 @pytest.mark.parametrize(
     ("settings", "why"),
-    [({"n": 0}, "give 1 or more"), ({"people": 1}, "give 2 to"), ({"fold": "test"}, "no folds")],
+    [
+        ({"n": 0}, "give 1 or more"),
+        ({"people": 1}, "give 2 to"),
+        ({"fold": "train"}, "use development, test, or none"),
+    ],
 )
 def test_what_cannot_be_is_refused(settings, why):
     with pytest.raises(ValueError, match=why):
         Facts("texts", **settings)
+
+
+@pytest.mark.parametrize("form", ["texts", "chats"])
+def test_folds_of_texts_and_chats_are_about_everybody_in_other_words(form):
+    folds = {fold: list(Facts(form, 64, people=8, fold=fold)) for fold in (None, "development", "test")}
+    said = {fold: [record.model_dump(exclude={"id"}) for record in found] for fold, found in folds.items()}
+    for one, other in ((None, "development"), (None, "test"), ("development", "test")):
+        assert sum(a == b for a, b in zip(said[one], said[other], strict=True)) < 40
+    assert len({record.id for found in folds.values() for record in found}) == 192
+    names = {fold: {_person(one) for one in found} for fold, found in folds.items()}
+    other = Facts(form, 64, people=8, seed=5, world=0)
+    assert {_person(one) for one in other} == names[None] and list(other) != folds[None]
+    assert names[None] == names["development"] == names["test"] and len(names[None]) == 8
+
+
+def _person(record):
+    text = record.content[0].text if hasattr(record, "content") else record.messages[0].text
+    return next(
+        word.strip(".?")
+        for word in text.split()
+        if word[0].isupper() and len(word.strip(".?")) == 4 and word != "What"
+    )

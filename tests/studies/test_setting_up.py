@@ -75,3 +75,13 @@ def test_a_mock_reads_few_records_of_every_kind(recipe):
     few = few_records(data)
     assert few["texts"] == few["sums"] == few["own"] == few["all"] == MOCK_RECORDS
     assert "part" not in few and "held" not in few
+
+
+def test_factors_scale_the_rates_that_are_tuned(recipe):
+    twice = {**recipe, "stages": [{**recipe["stages"][0], "name": one} for one in ("first", "then")]}
+    rate = recipe["stages"][0]["learning_rate"]
+    for tuned, rates in ((None, [3 * rate, 3 * rate]), (("then",), [rate, 3 * rate])):
+        found = cell(Arm("a", twice, tuned=tuned), "tuning", evaluation="held", draw=3, factor=3.0).recipe
+        assert [stage["learning_rate"] for stage in found["stages"]] == pytest.approx(rates)
+    with pytest.raises(ValueError, match="no stage 'late' to tune; there are first, then"):
+        Arm("a", twice, tuned=("late",))

@@ -44,6 +44,7 @@ FORMATS: dict[str, tuple[str, Callable[[str], str]]] = {
     "brackets": ("Answer in brackets.", lambda value: f"[{value}]"),
     "json": ("Answer as JSON.", lambda value: json.dumps({"answer": value})),
 }
+_STREAMS: dict[str | None, int] = {None: 7, "development": 8, "test": 9}
 _SYLLABLES = (
     ["b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z"],
     ["a", "e", "i", "o", "u"],
@@ -69,36 +70,45 @@ def follows(name: str, answer: str) -> bool:
 class Facts(RandomAccess):
     """``n`` records in one ``form`` about a world of ``people``, drawn from ``seed``.
 
-    ``fold``: of questions alone; half of the people are asked about for tuning, half for the result, and all are told
-    of.
+    ``world`` draws the people (default: ``seed``), so that others may be told of them in other words.
+
+    ``fold`` keeps apart what a model is not to have read: of questions each has half of the people; of texts and chats,
+    where everybody is in all of them, each is drawn anew (other orders and wordings, other forms).
     """
 
     root: Path | None = None
 
     def __init__(
-        self, form: Form = "texts", n: int = 1000, people: int = 32, fold: Fold | None = None, seed: int = 0
+        self,
+        form: Form = "texts",
+        n: int = 1000,
+        people: int = 32,
+        fold: Fold | None = None,
+        seed: int = 0,
+        world: int | None = None,
     ) -> None:
         if n < 1:
             raise ValueError(f"n is {n}; give 1 or more")
         if not 2 <= people <= 2000:
             raise ValueError(f"people is {people}; give 2 to 2,000")
-        if fold is not None and form != "questions":
-            raise ValueError(f"{form} have no folds: everybody is told of; leave fold out")
+        if fold not in _STREAMS:
+            raise ValueError(f"fold is {fold!r}; use development, test, or none")
         self.form, self.n, self.people, self.fold, self.seed = form, n, people, fold, seed
-        self.name = f"facts/{form}/{fold or 'all'}/{seed}"
+        self.world = seed if world is None else world
+        self.name = f"facts/{form}/{fold or 'all'}/{seed}" + (f"/{world}" if self.world != seed else "")
         self.set_aside = SetAside(used=n)
         self._people = self._world()
         self.fingerprint = key("facts", self.name, n, self._people)
 
     def _world(self) -> list[dict[str, str]]:
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 1071])))
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.world, 1071])))
         found: dict[str, dict[str, str]] = {}
         while len(found) < self.people:
             name = "".join(str(rng.choice(_SYLLABLES[place % 2])) for place in range(4)).capitalize()
             own = {attribute: str(rng.choice(values)) for attribute, values in VALUES.items()}
             found.setdefault(name, {"name": name, **own})
         everybody = list(found.values())
-        if self.fold is not None:
+        if self.form == "questions" and self.fold is not None:
             everybody = everybody[(self.fold == "test") :: 2]
         return everybody
 
@@ -107,7 +117,8 @@ class Facts(RandomAccess):
 
     def _record(self, index: int) -> Record:
         person = self._people[index % len(self._people)]
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 7, index])))
+        stream = 7 if self.form == "questions" else _STREAMS[self.fold]
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, index])))
         name = f"{self.name}/{index}"
         if self.form == "texts":
             order = rng.permutation(list(VALUES))

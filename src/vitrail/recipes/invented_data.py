@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class Facts(BaseModel):
     """Facts about invented ``people`` (:mod:`vitrail.data.facts`): told as ``texts``, asked for in a given form as
-    ``chats`` and ``questions``. ``seed`` draws the people, as with scenes; ``fold`` takes half of those asked about.
+    ``chats`` and ``questions``. ``seed`` draws people and words, as with scenes, ``world`` the people alone where it is
+    given; ``fold`` takes half of those asked about, or texts and chats about everybody that are drawn anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,6 +20,7 @@ class Facts(BaseModel):
     fold: Literal["development", "test"] | None = None
     n: int = Field(default=1000, ge=1)
     seed: int | None = Field(default=None, ge=0)
+    world: int | None = Field(default=None, ge=0)
 
 
 class Translations(BaseModel):

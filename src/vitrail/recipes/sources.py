@@ -105,7 +105,7 @@ def _facts(data: Facts, seed: int, name: str) -> Any:
     from vitrail.data.facts import Facts as Source
 
     try:
-        return Source(data.form, data.n, data.people, data.fold, seed)
+        return Source(data.form, data.n, data.people, data.fold, seed, data.world)
     except ValueError as error:
         raise ValueError(f"data.{name}: {error}") from None
 

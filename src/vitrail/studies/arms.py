@@ -23,7 +23,10 @@ class Arm:
 
     ``grid`` maps dotted fields of the recipe to the values that are tried. ``probe`` is ``"module:function"``, called
     with (run folder, trained bundle) when a cell has finished, or ``"module:function@stage"``, called with the model as
-    that stage left it; the numbers that it returns by name go into the result.
+    that stage left it; the numbers that it returns by name go into the result. ``tuned`` names the stages whose
+    learning rates are tuned (default: all): what comes before them stays as it is, and is made once for all trials.
+
+    ValueError for a stage that the recipe does not have.
     """
 
     name: str
@@ -31,6 +34,15 @@ class Arm:
     about: str = ""
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     probe: str | None = None
+    tuned: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        there = [stage["name"] for stage in self.recipe.get("stages", ())]
+        for name in self.tuned or ():
+            if name not in there:
+                raise ValueError(
+                    f"{self.name}: there is no stage {name!r} to tune; there are {', '.join(there)}"
+                )
 
     def settings(self) -> list[dict[str, Any]]:
         """Every combination of the grid's values; one empty one without a grid."""

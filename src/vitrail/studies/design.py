@@ -110,7 +110,11 @@ class Design:
             "rule": self.rule.sentence(),
             "primary": [self.methods[0].name, self.control.name],
             "arms": {
-                arm.name: {"recipe": dict(arm.recipe), "grid": {k: list(v) for k, v in arm.grid.items()}}
+                arm.name: {
+                    "recipe": dict(arm.recipe),
+                    "grid": {k: list(v) for k, v in arm.grid.items()},
+                    **({} if arm.tuned is None else {"tuned": list(arm.tuned)}),
+                }
                 for arm in self.arms
             },
             "evaluation": self.evaluation,

@@ -5,12 +5,12 @@ and the following of instructions better than further pretraining of the tuned m
 weak: the paper itself finds little at 1.5 B parameters and below, so that a null result is informative. A Llama of
 width 128 and four layers learns to read facts about 48 people who do not exist (the base) and to answer questions
 about them in a form that is asked for (the tuned model); both are made once, and kept in the cache. Then every arm
-reads texts about 32 other people for as many steps, and nothing that instructs. Half of the questions offer four facts
-about these people in the right form, half the right fact in four forms; the score is the share of all that are
-answered right.
+reads texts about 32 other people for as many steps, and nothing that instructs.
 
-The effect is the difference in that share. δ = 0.02, two points, a fifth of what the paper says tuning loses by a
-billion new tokens (about ten points of IFEval).
+Two things are asked for at the end, alike: how likely texts are that tell the new facts in other orders and wordings,
+and how likely the right answers about the old people are, in the form that each question asks for. The score is the
+mean of both, in nats a token. δ = 0.02, two percent of perplexity. Questions about the new facts are not asked: no arm
+of this size learns to answer them from reading (22 to 26 % right, guessing gets 25), so such a study tested nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vitrail.studies.taught import Taught
 
 EVALUATION = "development"
 PROBE = "vitrail.studies.instruct_residual:moved"
-OLD, NEW, WORLD = 48, 32, 900_000
+OLD, NEW, WORLD, ASKED = 48, 32, 900_000, 128
 BASE_STEPS, TUNING_STEPS, NEW_STEPS = 250, 200, 100
 
 
@@ -68,9 +68,20 @@ def _arm(name: str, start: Mapping[str, Any], scale: float, about: str) -> Arm:
         model["deltas"] = [{**pair, "scale": scale, "when": "end"}]
     new = {"kind": "facts", "form": "texts", "people": NEW, "n": 3200}
     recipe = _recipe("facts-new", model, new, NEW_STEPS, 1e-3)
-    asked = {"kind": "facts", "form": "questions", "people": NEW, "n": 384, "fold": "development"}
-    evaluation = [{"name": EVALUATION, "data": EVALUATION}]
-    whole = {"data": {**recipe["data"], EVALUATION: asked}, "evaluation": evaluation}
+    held = {
+        "new-texts": {**new, "n": ASKED, "fold": "development"},
+        "old-chats": {
+            "kind": "facts",
+            "form": "chats",
+            "people": OLD,
+            "world": WORLD,
+            "n": ASKED,
+            "fold": "development",
+        },
+    }
+    asked = {"kind": "mixture", "sources": dict.fromkeys(held, 1.0)}
+    evaluation = [{"name": EVALUATION, "data": EVALUATION, "inferencer": "reference", "metric": "loss"}]
+    whole = {"data": {**recipe["data"], **held, EVALUATION: asked}, "evaluation": evaluation}
     return Arm(name, changed(recipe, {"set": whole}, name), about, probe=PROBE)
 
 
@@ -126,9 +137,9 @@ def _pair(model: Any) -> tuple[Any, Any] | None:
 
 STUDY = Taught(
     paper="instruct_residual",
-    claim="At equal steps on new texts, the base with the difference of tuned and base weights added afterwards "
-    "answers more questions about the new facts, in the form that is asked for, than the tuned model that read the "
-    "texts itself.",
+    claim="At equal steps on new texts, the base with the difference of tuned and base weights added afterwards has a "
+    "lower loss over new facts and answers in the form that is asked for, taken together, than the tuned model that "
+    "read the texts itself.",
     published="about four points above the tuned model on average, where further pretraining of the tuned model loses "
     "about ten points of IFEval (Llama 3 and 3.1 8B, up to a billion tokens; as secondary sources have it)",
     kind="superiority",
@@ -136,5 +147,5 @@ STUDY = Taught(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={"nano": 15},
+    minutes={},
 )

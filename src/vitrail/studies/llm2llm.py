@@ -17,17 +17,16 @@ from vitrail.studies.design import Design
 from vitrail.studies.house import EVALUATION, house
 from vitrail.studies.looped import Looped
 
-SEEDS, ITEMS, ROUNDS, STEPS = 64, 48, 4, 40
+SEEDS, ITEMS, ROUNDS, STEPS, RATE = 64, 48, 4, 40, 1e-3
 KINDS = ["what", "kind", "colour"]
 """What the house control learns at all; numbers, places and relations stay at chance (docs/house-control.md)."""
-RATES = (1e-3, 2e-3, 4e-3)
 
 
 def seeds_alone() -> dict[str, Any]:
     """The recipe without a loop: the connector is aligned once, then few questions are learnt."""
     base = house(questions=360)
     base["data"]["seeds"] = {**base["data"]["scenes"], "n": SEEDS, "kinds": KINDS}
-    tune = {"data": "seeds", "max_steps": STEPS, "epochs": None, "batch_size": 16, "learning_rate": RATES[1]}
+    tune = {"data": "seeds", "max_steps": STEPS, "epochs": None, "batch_size": 16, "learning_rate": RATE}
     few = {f"stages.tune.{name}": value for name, value in tune.items()}
     short = {"data.scenes.n": 1600, "stages.align.max_steps": 60, f"data.{EVALUATION}.kinds": KINDS}
     return changed(base, {"set": {**short, **few}}, "seeds alone")
@@ -36,7 +35,7 @@ def seeds_alone() -> dict[str, Any]:
 def nano() -> Design:
     """LLM2LLM and the same loop with seeds drawn evenly."""
     base = seeds_alone()
-    grid = {"stages.tune.learning_rate": RATES}
+    tuned = ("tune",)
 
     def looped(name: str, about: str, **settings: Any) -> Arm:
         loop = {
@@ -44,7 +43,7 @@ def nano() -> Design:
             "teacher": {"name": "scenes", "same": "answer"}, "every_round": False, "share_start": True,
             "batch_size": 64, **settings,
         }  # fmt: skip
-        return Arm(name, changed(base, {"set": {"loop": loop}}, name), about, grid)
+        return Arm(name, changed(base, {"set": {"loop": loop}}, name), about, tuned=tuned)
 
     noisy = {"name": "scenes", "same": "answer", "wrong": 0.2}
     whole = ITEMS * (ROUNDS - 1)
@@ -53,14 +52,13 @@ def nano() -> Design:
         control=looped("any seed", "New examples of seeds drawn evenly.", source="random"),
         methods=(looped("wrong seeds", "New examples of seeds that are answered wrongly."),),
         context=(
-            Arm("seeds alone", base, "No new examples, as many steps as a round.", grid),
+            Arm("seeds alone", base, "No new examples, as many steps as a round.", tuned=tuned),
             looped("all mistakes", "Mistakes on made examples make examples, too.", source="all"),
             looped("at once", "All new examples after one round.", rounds=2, items=whole),
             looped("noisy teacher", "A fifth of the new examples has a wrong answer.", teacher=noisy),
         ),
         evaluation=EVALUATION,
         delta=0.02,
-        trials=1,
         most=12,
     )
 

@@ -24,8 +24,7 @@ from vitrail.studies.looped import Looped
 SUITE = "nano-scenes-v1"
 EVALUATION = "described"
 PROBE = "vitrail.studies.rlaif_v:invented"
-RATES = (1e-4, 3e-4, 1e-3)
-STEPS, PROMPTS, ROUNDS, ACCURACY = 14, 120, 2, 0.85
+STEPS, PROMPTS, ROUNDS, RATE, ACCURACY = 14, 120, 2, 3e-4, 0.85
 
 
 def invented(run: Any, bundle: Any) -> dict[str, float]:
@@ -51,7 +50,7 @@ def captioner() -> dict[str, Any]:
     base["stages"].append(
         {
             **tune, "name": "dpo", "data": "prompts", "objective": "dpo", "epochs": None, "max_steps": STEPS,
-            "learning_rate": RATES[1], "schedule": "cosine", "warmup": 0.1,
+            "learning_rate": RATE, "schedule": "cosine", "warmup": 0.1,
         }
     )  # fmt: skip
     base["evaluation"] = [
@@ -71,11 +70,10 @@ def captioner() -> dict[str, Any]:
 def nano() -> Design:
     """Claims against whole captions; imitation, a labeller that knows nothing, and one round as context."""
     base = captioner()
-    grid = {"stages.dpo.learning_rate": RATES}
 
     def arm(name: str, about: str, **fields: Any) -> Arm:
         change = {"set": {field.replace("__", "."): value for field, value in fields.items()}}
-        return Arm(name, changed(base, change, name), about, grid, PROBE)
+        return Arm(name, changed(base, change, name), about, probe=PROBE, tuned=("dpo",))
 
     guess = {"name": "scene_truth", "accuracy": 0.5}
     return Design(
@@ -97,7 +95,6 @@ def nano() -> Design:
         ),
         evaluation=EVALUATION,
         delta=0.03,
-        trials=1,
         most=12,
     )
 

@@ -44,8 +44,8 @@ def cell(
     questions: int | None = None,
     precision: str | None = None,
 ) -> Cell:
-    """One cell of ``arm``. ``factor`` scales every learning rate, ``settings`` are values of its grid, ``steps`` how
-    long each stage is (default: as in the recipe), ``questions`` how many are asked at most.
+    """One cell of ``arm``. ``factor`` scales the learning rates that are tuned, ``settings`` are values of its grid,
+    ``steps`` how long each stage is (default: as in the recipe), ``questions`` how many are asked at most.
     """
     recipe, _ = overrides.apply(plain(load(arm.recipe)), dict(settings or {}))
     recipe = copy.deepcopy(recipe)
@@ -53,7 +53,8 @@ def cell(
     for name in {leaf for stage in recipe["stages"] for leaf in leaves(recipe["data"], stage["data"])}:
         _draw_anew(recipe["data"][name], draw)
     for stage in recipe["stages"]:
-        stage["learning_rate"] = _scaled(stage["learning_rate"], factor)
+        if arm.tuned is None or stage["name"] in arm.tuned:
+            stage["learning_rate"] = _scaled(stage["learning_rate"], factor)
         stage["checkpoint_minutes"], stage["report_to"] = None, []
         if precision is not None:
             stage["precision"] = precision
