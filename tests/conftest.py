@@ -37,9 +37,11 @@ _hook = jaxtyping.install_import_hook(_CHECKED, "beartype.beartype")
 
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path_factory, monkeypatch, request):
-    """Every test has a cache of its own, unless it asks for the shared one (`shared_cache`)."""
+    """Tests have a cache of their own, one for all workers, unless they ask for the user's (`shared_cache`)."""
     if "shared_cache" not in request.fixturenames:
-        monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        base = tmp_path_factory.getbasetemp()
+        root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        monkeypatch.setenv("VITRAIL_CACHE", str(root / "cache"))
 
 
 @pytest.fixture
