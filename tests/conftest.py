@@ -75,15 +75,18 @@ def nano():
 
 @pytest.fixture(scope="module")
 def saved_family(tmp_path_factory):
-    """Tiny models of the families on disk, each written once: ``saved_family("llava")`` is a folder."""
+    """Tiny models of the families on disk, each written once: ``saved_family("llava")`` is a folder. "nano" is ours."""
     import families
+    from vitrail.models.testbeds import nano
 
-    root, found = tmp_path_factory.mktemp("families"), {}
+    root = tmp_path_factory.mktemp("families")
 
     def get(name):
-        if name not in found:
-            found[name] = families.save_family(name, root / name)
-        return found[name]
+        if not (root / name).exists():
+            nano.build(seed=0).save(root / name) if name == "nano" else families.save_family(
+                name, root / name
+            )
+        return root / name
 
     return get
 

@@ -19,27 +19,9 @@ from vitrail.models.loading import load
 from vitrail.models.surgery.aim import AIM, FusionProjection
 from vitrail.models.surgery.operating import operate
 from vitrail.models.surgery.reading_apart import demonstrations_of, fused, readings, segments, text_length
-from vitrail.models.testbeds import nano
 
 NAMES = ("nano", "llava", "llava_next", "qwen2_5_vl")
 each = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    found = {}
-
-    def get(name):
-        if name not in found:
-            place = tmp_path_factory.mktemp("families") / name
-            if name == "nano":
-                nano.build(seed=0).save(place)
-            else:
-                families.save_family(name, place)
-            found[name] = place
-        return found[name]
-
-    return get
 
 
 def operated(folder, **settings):
@@ -70,8 +52,8 @@ def close(one, other):
 
 
 @each
-def test_embeddings_and_the_identity_are_the_prompt_with_text_alone(folders, name):
-    plain, bundle = load(folders(name)), operated(folders(name), read_layer=0)
+def test_embeddings_and_the_identity_are_the_prompt_with_text_alone(saved_family, name):
+    plain, bundle = load(saved_family(name)), operated(saved_family(name), read_layer=0)
     apart, text = shown(few_shot(), "apart"), shown(few_shot(), "text")
     for side in ("left", "right"):
         found, expected = logits(bundle, [apart], side)[0], logits(plain, [text], side)[0]
@@ -79,15 +61,15 @@ def test_embeddings_and_the_identity_are_the_prompt_with_text_alone(folders, nam
 
 
 @each
-def test_without_demonstrations_it_is_the_base_model_to_the_bit(folders, name):
-    plain, bundle = load(folders(name)), operated(folders(name))
+def test_without_demonstrations_it_is_the_base_model_to_the_bit(saved_family, name):
+    plain, bundle = load(saved_family(name)), operated(saved_family(name))
     for one in (chat("what is this?"), few_shot(2)):
         assert torch.equal(logits(bundle, [one])[0], logits(plain, [one])[0])
 
 
 @each
-def test_rows_are_as_many_as_the_text_has_tokens_and_stand_there(folders, name):
-    bundle = operated(folders(name))
+def test_rows_are_as_many_as_the_text_has_tokens_and_stand_there(saved_family, name):
+    bundle = operated(saved_family(name))
     prompt = bundle.encoder.encode(shown(few_shot(), "apart"), add_generation_prompt=True)
     text = bundle.encoder.encode(shown(few_shot(), "text"), add_generation_prompt=True)
     full = bundle.encoder.encode(few_shot(), add_generation_prompt=True)
@@ -115,8 +97,8 @@ def test_rows_are_as_many_as_the_text_has_tokens_and_stand_there(folders, name):
 
 
 @each
-def test_a_picture_changes_its_own_rows_alone(folders, name):
-    bundle = operated(folders(name))
+def test_a_picture_changes_its_own_rows_alone(saved_family, name):
+    bundle = operated(saved_family(name))
 
     def rows(one):
         prompt = bundle.encoder.encode(shown(one, "apart"), add_generation_prompt=True)
@@ -133,8 +115,8 @@ def test_a_picture_changes_its_own_rows_alone(folders, name):
 
 @each
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_batch_says_what_its_rows_say_alone(folders, name, side):
-    bundle = operated(folders(name))
+def test_a_batch_says_what_its_rows_say_alone(saved_family, name, side):
+    bundle = operated(saved_family(name))
     some = [
         shown(few_shot(2), "apart"),
         chat("what is this?"),
@@ -145,9 +127,9 @@ def test_a_batch_says_what_its_rows_say_alone(folders, name, side):
 
 
 @each
-def test_generation_and_options_follow_the_rows(folders, name):
+def test_generation_and_options_follow_the_rows(saved_family, name):
     """Cached decoding says what one forward says, beams included; options behind a prompt are those of whole rows."""
-    bundle = operated(folders(name))
+    bundle = operated(saved_family(name))
     apart = [shown(few_shot(2), "apart"), shown(few_shot(1, seed=9), "apart")]
     alone = [generate(bundle, [one], GenerationSettings(max_new_tokens=4))[0].tokens for one in apart]
     both = generate(bundle, apart, GenerationSettings(max_new_tokens=4))
@@ -170,9 +152,9 @@ def test_generation_and_options_follow_the_rows(folders, name):
 
 
 @each
-def test_permuted_demonstrations_of_equal_text_are_told_apart(folders, name):
+def test_permuted_demonstrations_of_equal_text_are_told_apart(saved_family, name):
     """Same tokens, same question: only the demonstrations' pictures differ, and nothing may be shared between them."""
-    bundle = operated(folders(name))
+    bundle = operated(saved_family(name))
     one = shown(few_shot(2, words=("a", "a", "a")), "apart")
     other = one.model_copy(update={"meta": {APART: one.meta[APART][::-1]}})
     prompts = [bundle.encoder.encode(some, add_generation_prompt=True) for some in (one, other)]
@@ -186,8 +168,8 @@ def test_permuted_demonstrations_of_equal_text_are_told_apart(folders, name):
 
 
 @each
-def test_only_the_projection_learns_and_it_is_saved(folders, name, tmp_path):
-    bundle = operated(folders(name), init="random")
+def test_only_the_projection_learns_and_it_is_saved(saved_family, name, tmp_path):
+    bundle = operated(saved_family(name), init="random")
     model = bundle.model.requires_grad_(False).train()
     anatomy.part(model, "aim").requires_grad_(True)
     batch = bundle.collator()([bundle.encoder.encode(shown(few_shot(last="assistant"), "apart"))])
@@ -214,15 +196,17 @@ def Bundled(bundle):
     return bundle
 
 
-def test_other_states_are_read_where_asked(folders):
-    last = [operated(folders("llava"), **one) for one in ({}, {"use_final_norm": False}, {"read_layer": 1})]
+def test_other_states_are_read_where_asked(saved_family):
+    last = [
+        operated(saved_family("llava"), **one) for one in ({}, {"use_final_norm": False}, {"read_layer": 1})
+    ]
     apart = shown(few_shot(), "apart")
     found = [logits(one, [apart])[0] for one in last]
     assert (found[0] - found[1]).abs().max() > 1e-3 and (found[0] - found[2]).abs().max() > 1e-3
 
 
-def test_reading_leaves_the_offset_of_positions_and_the_mode_as_they_were(folders):
-    bundle = operated(folders("qwen2_5_vl"))
+def test_reading_leaves_the_offset_of_positions_and_the_mode_as_they_were(saved_family):
+    bundle = operated(saved_family("qwen2_5_vl"))
     inner = bundle.model.model
     prompt = bundle.encoder.encode(shown(few_shot(), "apart"), add_generation_prompt=True)
     inner.rope_deltas = torch.tensor([[7]])
@@ -232,8 +216,8 @@ def test_reading_leaves_the_offset_of_positions_and_the_mode_as_they_were(folder
     assert all(module.training for module in bundle.model.modules())
 
 
-def test_the_question_is_as_long_as_texts_whatever_pictures_cost(folders):
-    bundle = operated(folders("llava"))
+def test_the_question_is_as_long_as_texts_whatever_pictures_cost(saved_family):
+    bundle = operated(saved_family("llava"))
 
     def length(k, how):
         chat = shown(few_shot(k, words=("a cat",)), how)
@@ -243,8 +227,8 @@ def test_the_question_is_as_long_as_texts_whatever_pictures_cost(folders):
         assert length(k, "apart") == length(k, "text") <= length(k, "pictures") - 16 * k
 
 
-def test_bad_input(folders):
-    bundle = load(folders("llava"))
+def test_bad_input(saved_family):
+    bundle = load(saved_family("llava"))
     with pytest.raises(ValueError, match="read_layer is 9; this model has 0"):
         bundle.operated("aim", {"read_layer": 9})
     with pytest.raises(ValueError, match="use_final_norm has no effect with read_layer=1"):

@@ -20,29 +20,11 @@ from vitrail.models.rules.applied import applied
 from vitrail.models.rules.masks import causal
 from vitrail.models.surgery.alignment_hooks import without_token
 from vitrail.models.surgery.operating import operate, outline
-from vitrail.models.testbeds import nano
 from vitrail.objectives.next_token import NextToken
 
 NAMES = ("nano", "llava", "qwen2_5_vl", "smolvlm")
 TOKENS = {"nano": 4, "llava": 16, "qwen2_5_vl": 4, "smolvlm": 40}
 each = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    found = {}
-
-    def get(name):
-        if name not in found:
-            place = tmp_path_factory.mktemp("families") / name
-            if name == "nano":
-                nano.build(seed=0).save(place)
-            else:
-                families.save_family(name, place)
-            found[name] = place
-        return found[name]
-
-    return get
 
 
 def aligned(folder, name, *, plain=False, **settings):
@@ -96,13 +78,13 @@ def logits(bundle, some, side="right", **more):
 
 @each
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_mixed_batch_says_what_its_rows_say_alone(folders, name, side):
-    bundle = aligned(folders(name), name)
+def test_a_mixed_batch_says_what_its_rows_say_alone(saved_family, name, side):
+    bundle = aligned(saved_family(name), name)
     some = encoded(bundle)
     for one, row in zip(some, logits(bundle, some, side), strict=True):
         (alone,) = logits(bundle, [one])
         torch.testing.assert_close(row.log_softmax(-1), alone.log_softmax(-1), atol=1e-5, rtol=0)
-    plain = aligned(folders(name), name, plain=True)
+    plain = aligned(saved_family(name), name, plain=True)
     (text,), (before,) = logits(bundle, some[:1]), logits(plain, some[:1])
     assert torch.equal(text, before)
     assert (logits(bundle, some[2:3])[0] - logits(plain, some[2:3])[0]).abs().max() > 1e-3
@@ -113,9 +95,9 @@ def test_a_mixed_batch_says_what_its_rows_say_alone(folders, name, side):
 
 @pytest.mark.parametrize("name", ["nano", "llava"])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_rows_of_text_are_those_of_the_plain_model_to_the_bit(folders, name, side):
+def test_rows_of_text_are_those_of_the_plain_model_to_the_bit(saved_family, name, side):
     """Beside a row with a picture: the plain model in a batch that is as wide."""
-    bundle, plain = aligned(folders(name), name), aligned(folders(name), name, plain=True)
+    bundle, plain = aligned(saved_family(name), name), aligned(saved_family(name), name, plain=True)
     batch = bundle.collator(side)(encoded(bundle))
     assert not bool((batch["input_ids"][0] == bundle.model.config.image_token_id).any())
     with torch.inference_mode():
@@ -135,9 +117,9 @@ def test_rows_of_text_are_those_of_the_plain_model_to_the_bit(folders, name, sid
 
 
 @each
-def test_the_token_is_where_the_paper_has_it(folders, name):
+def test_the_token_is_where_the_paper_has_it(saved_family, name):
     """The decoder by hand: [first] [h] [rest], with the plain model's embeddings and positions."""
-    bundle = aligned(folders(name), name)
+    bundle = aligned(saved_family(name), name)
     one = prompts(bundle)[2]
     seen = {}
     decoder = bundle.model.get_decoder()
@@ -167,8 +149,8 @@ def test_the_token_is_where_the_paper_has_it(folders, name):
 
 
 @each
-def test_levels_choose_their_row_and_only_that_one_learns(folders, name):
-    bundle = aligned(folders(name), name)
+def test_levels_choose_their_row_and_only_that_one_learns(saved_family, name):
+    bundle = aligned(saved_family(name), name)
     bundle.model.train()
     batch = bundle.collator()(encoded(bundle))
     levels = torch.tensor([-1, 3, 3, 6])
@@ -198,8 +180,8 @@ def test_levels_choose_their_row_and_only_that_one_learns(folders, name):
 
 
 @each
-def test_instructions_teach_the_gate_and_not_the_levels(folders, name):
-    bundle = aligned(folders(name), name)
+def test_instructions_teach_the_gate_and_not_the_levels(saved_family, name):
+    bundle = aligned(saved_family(name), name)
     token = bundle.model.aligngpt
     token.levels.requires_grad_(False)
     bundle.model.train()
@@ -219,9 +201,9 @@ def test_instructions_teach_the_gate_and_not_the_levels(folders, name):
 
 
 @pytest.mark.parametrize("name", ["nano", "llava"])
-def test_the_answer_does_not_reach_the_token(folders, name):
+def test_the_answer_does_not_reach_the_token(saved_family, name):
     for scope, same in (("instruction", True), ("all", False)):
-        bundle = aligned(folders(name), name, text_scope=scope)
+        bundle = aligned(saved_family(name), name, text_scope=scope)
         bundle.model.aligngpt.levels.requires_grad_(False)
         bundle.model.train()
         seen = []
@@ -241,8 +223,8 @@ def test_the_answer_does_not_reach_the_token(folders, name):
 
 
 @each
-def test_cached_generation_equals_recomputation(folders, name):
-    bundle = aligned(folders(name), name)
+def test_cached_generation_equals_recomputation(saved_family, name):
+    bundle = aligned(saved_family(name), name)
     asked = prompts(bundle)
     settings = GenerationSettings(max_new_tokens=4)
     replies = generate_from(bundle, asked, settings)
@@ -260,7 +242,7 @@ def test_cached_generation_equals_recomputation(folders, name):
             )[0, prompt.length :].tolist()
         cut = next((n for n, token in enumerate(uncached) if token in ends), len(uncached))
         assert list(reply.tokens) == uncached[:cut]
-    plain = generate_from(aligned(folders(name), name, plain=True), asked, settings)
+    plain = generate_from(aligned(saved_family(name), name, plain=True), asked, settings)
     assert plain[0].tokens == replies[0].tokens
     if name != "nano":  # which says one word whatever it sees
         assert [r.tokens for r in plain[1:]] != [r.tokens for r in replies[1:]]
@@ -270,8 +252,8 @@ def test_cached_generation_equals_recomputation(folders, name):
 
 
 @each
-def test_a_level_can_be_asked_for(folders, name):
-    bundle = aligned(folders(name), name)
+def test_a_level_can_be_asked_for(saved_family, name):
+    bundle = aligned(saved_family(name), name)
     (prompt,) = prompts(bundle)[2:3]
     inputs = model_inputs(bundle.model, bundle.collator("left")([prompt]))
     said = []
@@ -289,8 +271,8 @@ def test_a_level_can_be_asked_for(folders, name):
 
 
 @each
-def test_likelihoods_equal_a_plain_forward(folders, name):
-    bundle = aligned(folders(name), name)
+def test_likelihoods_equal_a_plain_forward(saved_family, name):
+    bundle = aligned(saved_family(name), name)
     asked, options = (
         prompts(bundle),
         [bundle.encoder.answer_ids(text) for text in ("a cat", "no", "two of them")],
@@ -311,8 +293,8 @@ def test_likelihoods_equal_a_plain_forward(folders, name):
 
 
 @each
-def test_saved_and_loaded_it_is_the_same(folders, name, tmp_path):
-    bundle = aligned(folders(name), name)
+def test_saved_and_loaded_it_is_the_same(saved_family, name, tmp_path):
+    bundle = aligned(saved_family(name), name)
     bundle.save(tmp_path / "model")
     again = load(tmp_path / "model")
     assert again.model.state_dict().keys() == bundle.model.state_dict().keys()
@@ -327,8 +309,8 @@ def test_saved_and_loaded_it_is_the_same(folders, name, tmp_path):
     assert torch.equal(logits(again, some)[2], logits(bundle, some)[2])
 
 
-def test_half_precision_and_checkpointing(folders):
-    bundle = aligned(folders("llava"), "llava", learn_levels="mixture")
+def test_half_precision_and_checkpointing(saved_family):
+    bundle = aligned(saved_family("llava"), "llava", learn_levels="mixture")
     batch = bundle.collator()(encoded(bundle))
     bundle.model.train()
     wanted = NextToken()(bundle.model, batch).total()
@@ -346,8 +328,8 @@ def test_half_precision_and_checkpointing(folders):
         assert torch.isfinite(half(**model_inputs(half, batch)).logits.float()).all()
 
 
-def test_equal_weights_are_one_constant_token(folders):
-    bundle = aligned(folders("llava"), "llava", weights="uniform", resample=None, image_tokens=None)
+def test_equal_weights_are_one_constant_token(saved_family):
+    bundle = aligned(saved_family("llava"), "llava", weights="uniform", resample=None, image_tokens=None)
     assert set(anatomy.parts(bundle.model)) >= {"aligngpt.levels"} and bundle.model.aligngpt.gate is None
     seen = []
     layer = bundle.model.get_decoder().layers[0]
@@ -357,8 +339,8 @@ def test_equal_weights_are_one_constant_token(folders):
     torch.testing.assert_close(seen[0], (H[:7].mean(0) + H[7]).expand(3, -1))
 
 
-def test_what_cannot_be_is_said(folders):
-    bundle = aligned(folders("llava"), "llava", resample=None)
+def test_what_cannot_be_is_said(saved_family):
+    bundle = aligned(saved_family("llava"), "llava", resample=None)
     some, model = encoded(bundle), bundle.model
     with pytest.raises(ValueError, match="has 32 visual tokens, the gate was built for 16"):
         logits(bundle, some[1:2])
@@ -387,21 +369,21 @@ def test_what_cannot_be_is_said(folders):
     with pytest.raises(ValueError, match="undergone aligngpt already"):
         operate(model, "aligngpt", {"image_tokens": 4})
     with pytest.raises(ValueError, match="image_tokens is missing"):
-        operate(load(folders("llava")).model, "aligngpt", {})
+        operate(load(saved_family("llava")).model, "aligngpt", {})
     with pytest.raises(ValueError, match="not defined for it"):
         operate(families.build("paligemma"), "aligngpt", {"image_tokens": 4})
     with pytest.raises(ValueError, match="takes no pictures"):
         operate(families.llama(), "aligngpt", {"image_tokens": 4})
     with pytest.raises(ValueError, match="image_tokens has no effect with weights='uniform'"):
-        operate(load(folders("llava")).model, "aligngpt", {"weights": "uniform", "image_tokens": 4})
+        operate(load(saved_family("llava")).model, "aligngpt", {"weights": "uniform", "image_tokens": 4})
     with pytest.raises(ValueError, match="n_levels"):
-        operate(load(folders("llava")).model, "aligngpt", {"n_levels": 1})
+        operate(load(saved_family("llava")).model, "aligngpt", {"n_levels": 1})
 
 
-def test_a_plan_needs_no_weights_and_adapters_come_on_top(folders):
+def test_a_plan_needs_no_weights_and_adapters_come_on_top(saved_family):
     from peft import LoraConfig, get_peft_model
 
-    bundle = aligned(folders("llava"), "llava")
+    bundle = aligned(saved_family("llava"), "llava")
     with torch.device("meta"):
         shape = families.build("llava", text={"vocab_size": bundle.model.config.get_text_config().vocab_size})
         outline(shape, "aligngpt", {"image_tokens": 16, "resample": True})

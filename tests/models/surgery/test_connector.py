@@ -8,7 +8,6 @@ import itertools
 import pytest
 import torch
 
-import families
 from conftest import chat, picture
 from vitrail.data.records import Chat
 from vitrail.inference.generation import GenerationSettings, generate_from
@@ -19,29 +18,11 @@ from vitrail.models.bundle import Bundle
 from vitrail.models.features import Features
 from vitrail.models.loading import load
 from vitrail.models.surgery.operating import operate, outline
-from vitrail.models.testbeds import nano
 
 OVIS = {"name": "ovis", "words": 48, "stride": 2}
 POOLED = {"name": "mlp", "pool": 2}
 FREE = ("llava", "qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm", "internvl", "paligemma", "gemma3")
 each = pytest.mark.parametrize("name", ("llava", "qwen2_5_vl", "smolvlm", "internvl"))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    found = {}
-
-    def get(name):
-        if name not in found:
-            place = tmp_path_factory.mktemp("families") / name
-            if name == "nano":
-                nano.build(seed=0, connector={"name": "mlp", "pool": 2, "cell_words": True}).save(place)
-            else:
-                families.save_family(name, place)
-            found[name] = place
-        return found[name]
-
-    return get
 
 
 def changed(folder, connector, seed=0):
@@ -78,8 +59,8 @@ def prompts(bundle):
 
 
 @pytest.mark.parametrize(("name", "connector"), itertools.product(FREE, (OVIS, POOLED)))
-def test_tokens_follow_and_rows_do_not_depend_on_each_other(folders, name, connector):
-    bundle = changed(folders(name), connector if name != "internvl" else {**connector, "stride": 1})
+def test_tokens_follow_and_rows_do_not_depend_on_each_other(saved_family, name, connector):
+    bundle = changed(saved_family(name), connector if name != "internvl" else {**connector, "stride": 1})
     encoded = [bundle.encoder.encode(record) for record in records()]
     for side in ("left", "right"):
         for one, row in zip(encoded, logits(bundle, encoded, side), strict=True):
@@ -89,10 +70,10 @@ def test_tokens_follow_and_rows_do_not_depend_on_each_other(folders, name, conne
     assert (logits(bundle, [other])[0][-1] - logits(bundle, [encoded[2]])[0][-1]).abs().max() > 1e-4
 
 
-def test_a_picture_costs_what_the_new_connector_gives(folders):
+def test_a_picture_costs_what_the_new_connector_gives(saved_family):
     counts = {}
     for name, connector in itertools.product(("llava", "qwen2_5_vl", "smolvlm"), (OVIS, POOLED)):
-        bundle = changed(folders(name), connector)
+        bundle = changed(saved_family(name), connector)
         planner = bundle.encoder.planner
         counts[name, connector["name"]] = planner(16, 16).num_tokens
         assert len(planner.several([(16, 16), (40, 30)])) == 2
@@ -102,8 +83,8 @@ def test_a_picture_costs_what_the_new_connector_gives(folders):
     assert counts["smolvlm", "ovis"] == 6 * tiles and counts["smolvlm", "mlp"] == 4 * tiles
 
 
-def test_a_text_with_one_placeholder_grows_by_the_tokens_and_begin_and_end(folders):
-    bundle = changed(folders("llava"), OVIS)
+def test_a_text_with_one_placeholder_grows_by_the_tokens_and_begin_and_end(saved_family):
+    bundle = changed(saved_family("llava"), OVIS)
     encoded = bundle.encoder.encode(chat("what is this?", "a cat"))
     words = encoded.length - int((encoded.modality == 1).sum())
     assert encoded.length == words + 4 + 2
@@ -116,8 +97,8 @@ def test_a_text_with_one_placeholder_grows_by_the_tokens_and_begin_and_end(folde
 
 
 @each
-def test_generation_equals_recomputation_beams_too(folders, name):
-    bundle = changed(folders(name), {**OVIS, "stride": 1 if name == "internvl" else 2})
+def test_generation_equals_recomputation_beams_too(saved_family, name):
+    bundle = changed(saved_family(name), {**OVIS, "stride": 1 if name == "internvl" else 2})
     asked = prompts(bundle)
     replies = generate_from(bundle, asked, GenerationSettings(max_new_tokens=3))
     ends = {*bundle.encoder.end_of_turn, bundle.tokenizer.eos_token_id}
@@ -135,8 +116,8 @@ def test_generation_equals_recomputation_beams_too(folders, name):
 
 
 @each
-def test_likelihoods_equal_a_plain_forward(folders, name):
-    bundle = changed(folders(name), {**OVIS, "stride": 1 if name == "internvl" else 2})
+def test_likelihoods_equal_a_plain_forward(saved_family, name):
+    bundle = changed(saved_family(name), {**OVIS, "stride": 1 if name == "internvl" else 2})
     options = [bundle.encoder.answer_ids(text) for text in ("a cat", "no")]
     found = option_logprobs(
         bundle.model, bundle.collator(), [(prompt, options) for prompt in prompts(bundle)]
@@ -149,8 +130,8 @@ def test_likelihoods_equal_a_plain_forward(folders, name):
 
 
 @pytest.mark.parametrize("name", ("nano", "llava", "qwen2_5_vl", "smolvlm", "internvl"))
-def test_saved_and_loaded_it_is_the_same(folders, name, tmp_path):
-    bundle = changed(folders(name), {"name": "mlp", "pool": None, "cell_embedding": False})
+def test_saved_and_loaded_it_is_the_same(saved_family, name, tmp_path):
+    bundle = changed(saved_family(name), {"name": "mlp", "pool": None, "cell_embedding": False})
     bundle.save(tmp_path / "model")
     again = load(tmp_path / "model")
     assert again.model.state_dict().keys() == bundle.model.state_dict().keys()
@@ -170,8 +151,8 @@ def test_saved_and_loaded_it_is_the_same(folders, name, tmp_path):
     assert torch.equal(logits(again, encoded[2:])[0], once)
 
 
-def test_our_own_model_takes_another_one_with_begin_and_end(folders, tmp_path):
-    bundle = changed(folders("nano"), {"name": "ovis", "words": 48, "pool": 2})
+def test_our_own_model_takes_another_one_with_begin_and_end(saved_family, tmp_path):
+    bundle = changed(saved_family("nano"), {"name": "ovis", "words": 48, "pool": 2})
     encoded = bundle.encoder.encode(chat("what is this?", "a cat"))
     assert (encoded.modality == 1).sum() == 6
     assert bundle.model.config.connector["name"] == "ovis"
@@ -184,11 +165,11 @@ def test_our_own_model_takes_another_one_with_begin_and_end(folders, tmp_path):
 
 
 @pytest.mark.parametrize("name", ("nano", "llava", "qwen2_5_vl", "smolvlm"))
-def test_it_is_drawn_with_the_seed_like_the_words_and_it_learns(folders, name):
+def test_it_is_drawn_with_the_seed_like_the_words_and_it_learns(saved_family, name):
     torch.manual_seed(3)
     state = torch.get_rng_state()
     one, same, other = (
-        changed(folders(name), {"name": "ovis", "words": 3000, "pool": 4}, seed) for seed in (0, 0, 1)
+        changed(saved_family(name), {"name": "ovis", "words": 3000, "pool": 4}, seed) for seed in (0, 0, 1)
     )
     assert torch.equal(state, torch.get_rng_state())
     weights = [dict(anatomy.part(b.model, "connector").named_parameters()) for b in (one, same, other)]
@@ -203,9 +184,9 @@ def test_it_is_drawn_with_the_seed_like_the_words_and_it_learns(folders, name):
     assert all(value.grad is not None and bool(value.grad.any()) for value in weights[0].values())
 
 
-def test_patches_of_native_pictures_reach_it_in_their_places(folders):
+def test_patches_of_native_pictures_reach_it_in_their_places(saved_family):
     """A connector that keeps what it gets: tokens of one picture of 4 × 6 patches, against the tower run by hand."""
-    bundle = changed(folders("qwen2_5_vl"), {"name": "mlp", "pool": None, "cell_embedding": False})
+    bundle = changed(saved_family("qwen2_5_vl"), {"name": "mlp", "pool": None, "cell_embedding": False})
     seen = []
     connector = bundle.model.model.visual.merger.connector
     connector.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
@@ -228,13 +209,13 @@ def test_patches_of_native_pictures_reach_it_in_their_places(folders):
     assert features.coords[:24, 1:].tolist() == [[r, c] for r in range(4) for c in range(6)]
 
 
-def test_families_with_newlines_keep_their_grid(folders):
+def test_families_with_newlines_keep_their_grid(saved_family):
     kept = {"name": "mlp", "pool": None, "cell_embedding": False}
     for name in ("llava_next", "llava_onevision"):
         with pytest.raises(ValueError, match="keeps the grid as it is: its tiles are cut"):
-            changed(folders(name), POOLED)
-        bundle = changed(folders(name), kept)
-        before = load(folders(name))
+            changed(saved_family(name), POOLED)
+        bundle = changed(saved_family(name), kept)
+        before = load(saved_family(name))
         record = records()[1]
         assert (bundle.encoder.encode(record).input_ids == before.encoder.encode(record).input_ids).all()
         assert torch.isfinite(logits(bundle, [bundle.encoder.encode(record)])[0]).all()
@@ -243,32 +224,32 @@ def test_families_with_newlines_keep_their_grid(folders):
 @pytest.mark.parametrize(
     ("name", "reason"), [("qwen3_vl", "deepstack adds features"), ("ovis2", "indicators")]
 )
-def test_families_where_it_is_undefined(folders, name, reason):
+def test_families_where_it_is_undefined(saved_family, name, reason):
     with pytest.raises(ValueError, match=reason):
-        changed(folders(name), POOLED)
+        changed(saved_family(name), POOLED)
 
 
-def test_other_things_that_cannot_be(folders):
+def test_other_things_that_cannot_be(saved_family):
     with pytest.raises(ValueError, match="no connector is called 'mpl'; did you mean 'mlp'"):
-        changed(folders("llava"), {"name": "mpl"})
+        changed(saved_family("llava"), {"name": "mpl"})
     with pytest.raises(ValueError, match="needs a name"):
-        changed(folders("llava"), {"pool": 2})
+        changed(saved_family("llava"), {"pool": 2})
     with pytest.raises(ValueError, match="cell_words cannot stand in 'qwen2_5_vl'"):
-        changed(folders("qwen2_5_vl"), {"name": "mlp", "pool": 2, "cell_words": True})
-    bundle = changed(folders("llava"), POOLED)
+        changed(saved_family("qwen2_5_vl"), {"name": "mlp", "pool": 2, "cell_words": True})
+    bundle = changed(saved_family("llava"), POOLED)
     with pytest.raises(ValueError, match="was replaced before"):
         operate(bundle.model, "connector", {"connector": POOLED})
-    bundle = changed(folders("qwen2_5_vl"), POOLED)
+    bundle = changed(saved_family("qwen2_5_vl"), POOLED)
     with pytest.raises(ValueError, match="videos are not known"):
         bundle.model.get_video_features(torch.zeros(16, 96), torch.tensor([[1, 4, 4]]))
-    strange = load(folders("llava"))
+    strange = load(saved_family("llava"))
     strange.model.config.vision_feature_select_strategy = "full"
     with pytest.raises(ValueError, match="keeps the tower's class token"):
         operate(strange.model, "connector", {"connector": POOLED})
 
 
-def test_words_in_front_of_cells_stand_in_a_llava(folders):
-    bundle = changed(folders("llava"), {"name": "mlp", "pool": 2, "cell_words": True})
+def test_words_in_front_of_cells_stand_in_a_llava(saved_family):
+    bundle = changed(saved_family("llava"), {"name": "mlp", "pool": 2, "cell_words": True})
     encoded = bundle.encoder.encode(chat("what is this?", "a cat"))
     assert (encoded.modality == 1).sum() == 4 and "bottom right:" in bundle.tokenizer.decode(
         encoded.input_ids
@@ -277,9 +258,9 @@ def test_words_in_front_of_cells_stand_in_a_llava(folders):
 
 
 @pytest.mark.parametrize("name", ("llava", "qwen2_5_vl"))
-def test_a_plan_needs_no_weights(folders, name):
-    whole = changed(folders(name), {"name": "ovis", "words": 200})
-    plain = load(folders(name)).model
+def test_a_plan_needs_no_weights(saved_family, name):
+    whole = changed(saved_family(name), {"name": "ovis", "words": 200})
+    plain = load(saved_family(name)).model
     with torch.device("meta"):
         shape = type(plain)(plain.config)
         outline(shape, "connector", {"connector": {"name": "ovis", "words": 200}})

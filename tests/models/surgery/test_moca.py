@@ -16,13 +16,8 @@ from vitrail.models.testbeds import nano
 FAMILIES = ("nano", "llava", "qwen2_5_vl", "smolvlm")
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: families.save_family(name, tmp_path_factory.mktemp(name)) for name in FAMILIES[1:]}
-
-
-def bundle_of(name, folders):
-    return nano.build(seed=0) if name == "nano" else load(folders[name])
+def bundle_of(name, saved_family):
+    return nano.build(seed=0) if name == "nano" else load(saved_family(name))
 
 
 def batch_of(bundle, images=1):
@@ -44,8 +39,8 @@ def shifted(model, gain=1.5, bias=0.3):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_it_begins_as_nothing_and_then_matters(name, folders):
-    bundle = bundle_of(name, folders)
+def test_it_begins_as_nothing_and_then_matters(name, saved_family):
+    bundle = bundle_of(name, saved_family)
     batch = batch_of(bundle)
     before = logits(bundle, batch)
     operate(bundle.model, "moca")
@@ -56,9 +51,9 @@ def test_it_begins_as_nothing_and_then_matters(name, folders):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_each_layers_visual_states_are_calibrated_and_no_text(name, folders):
+def test_each_layers_visual_states_are_calibrated_and_no_text(name, saved_family):
     """One layer alone, against its formula; that text behind it changes is the next layers' doing."""
-    bundle = bundle_of(name, folders)
+    bundle = bundle_of(name, saved_family)
     batch = batch_of(bundle)
     layer = bundle.model.get_decoder().layers[0]
     seen = []
@@ -77,8 +72,8 @@ def test_each_layers_visual_states_are_calibrated_and_no_text(name, folders):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_it_comes_back_and_generates(name, folders, tmp_path):
-    bundle = bundle_of(name, folders)
+def test_it_comes_back_and_generates(name, saved_family, tmp_path):
+    bundle = bundle_of(name, saved_family)
     operate(bundle.model, "moca", {"std": 0.3}, seed=1)
     batch = batch_of(bundle)
     changed = logits(bundle, batch)
@@ -127,11 +122,11 @@ def test_text_alone_is_left_as_it_was_and_takes_part():
 
 
 @pytest.mark.parametrize("name", ["nano", "llava"])
-def test_adapters_over_it(name, folders):
+def test_adapters_over_it(name, saved_family):
     """PEFT calls the model's forward past its hooks."""
     from peft import LoraConfig, get_peft_model
 
-    bundle = bundle_of(name, folders)
+    bundle = bundle_of(name, saved_family)
     shifted(operate(bundle.model, "moca"))
     batch = batch_of(bundle)
     before = logits(bundle, batch)
