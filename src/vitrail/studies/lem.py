@@ -1,6 +1,6 @@
 """Do masks on one piece of each name, noun and verb align two languages better? (LEM, arXiv 2501.05700)
 
-``vitrail study lem --testbed nano``: about a minute a cell on one core. Expected: above zero. A BERT of width 128 and
+``vitrail study lem --testbed nano``: about half a minute a cell on one core. Expected: above zero. A BERT of width 128 and
 three layers reads English and an invented language (once, by ordinary masking, kept in the cache); its vocabulary
 breaks that language's words into pieces. Then every arm reads 1,000 pairs of translations in two stages, for as many
 steps: their sentences one by one, and the pairs. They share what they say, and the stems of names. 160 pairs that
@@ -108,5 +108,5 @@ STUDY = Taught(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 15},
 )
