@@ -74,5 +74,5 @@ STUDY = Looped(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 20},
 )
