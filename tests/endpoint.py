@@ -51,10 +51,10 @@ class Served:
 
 
 @contextmanager
-def served(bundle, key=None, hosts=("127.0.0.1", "localhost"), judge=None, **limits):
+def served(bundle, key=None, hosts=("127.0.0.1", "localhost"), judge=None, offered=(), **limits):
     """The bundle behind an address, while inside."""
     settings = Serving(name=NAME, key=key, hosts=hosts, limits=Limits(**limits))
-    gate = create(bundle, settings, judge)
+    gate = create(bundle, settings, judge, offered)
     config = uvicorn.Config(
         gate, host="127.0.0.1", port=0, lifespan="on", log_level="critical", access_log=False
     )

@@ -44,11 +44,18 @@ class Fault:
     message: str
 
 
+@dataclass
+class Did:
+    """What methods did, told at the end of the answer."""
+
+    methods: dict
+
+
 class Scripted:
-    """Where it is, what it will say, what it was asked, and how many answers were left early."""
+    """Where it is, what it will say, what it was asked, how many answers were left early, what it offers."""
 
     def __init__(self, names, key):
-        self.names, self.key = names, key
+        self.names, self.key, self.offers = names, key, []
         self.scripts, self.asked, self.left = deque(), [], 0
         self.url = ""
 
@@ -65,7 +72,7 @@ class Scripted:
     async def models(self, request: Request):
         if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(401, "send the server's key as 'Authorization: Bearer …'")
-        return {"object": "list", "data": [{"id": name} for name in self.names]}
+        return {"object": "list", "data": [{"id": name, "methods": self.offers} for name in self.names]}
 
     async def chat(self, request: Request):
         body = await request.json()
@@ -76,7 +83,7 @@ class Scripted:
         return StreamingResponse(self._stream(steps, body["model"]), media_type="text/event-stream")
 
     async def _stream(self, steps, model):
-        whole = False
+        whole, did = False, {}
         try:
             yield _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
             said = 0
@@ -89,10 +96,12 @@ class Scripted:
                 elif isinstance(step, Fault):
                     yield _event({"error": {"message": step.message}})
                     return
+                elif isinstance(step, Did):
+                    did = {"methods": step.methods}
                 else:
                     said += 1
                     yield _event({"choices": [{"index": 0, "delta": {"content": step}}]})
-            yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], **did})
             yield _event({"choices": [], "usage": {"completion_tokens": said}})
             yield b"data: [DONE]\n\n"
             whole = True

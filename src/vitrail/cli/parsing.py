@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,12 +79,17 @@ def add_methods(parser: argparse.ArgumentParser) -> None:
 
 def methods_of(args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     """The methods named on the command line with their settings, checked. ValueError for a wrong one."""
-    if not args.method:
+    return methods_named(args.method)
+
+
+def methods_named(texts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Methods as words name them, with their settings, checked. ValueError for a wrong one."""
+    if not texts:
         return []
     from vitrail.inference.methods import parse
     from vitrail.settings.component import filled, require_known
 
-    named = [parse(text) for text in args.method]
+    named = [parse(text) for text in texts]
     for name, _ in named:
         require_known("inference", name)
     return [(name, filled("inference", name, settings)) for name, settings in named]

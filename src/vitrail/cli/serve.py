@@ -10,7 +10,7 @@ from typing import Any
 
 from vitrail.cli import judge as judging
 from vitrail.cli.libraries import prepare_libraries
-from vitrail.cli.parsing import add_methods, add_threads, methods_of, natural, positive
+from vitrail.cli.parsing import add_methods, add_threads, methods_named, methods_of, natural, positive
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -33,6 +33,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name, metavar, about in LIMITS:
         limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
     add_methods(parser)
+    parser.add_argument(
+        "--offer",
+        action="append",
+        default=[],
+        metavar="NAME[:FIELD=VALUE,…]",
+        help="a method of inference that each request may switch on, as --method has it always on (repeatable)",
+    )
     judging.add_judging(parser, required=False)
     add_threads(parser)
 
@@ -52,12 +59,13 @@ def run(args: argparse.Namespace) -> int:
     """Load the model and serve until told to stop; what is under way is finished."""
     require_library()
     key = key_of(args.key_variable)
+    offered = methods_named(args.offer)
     with ExitStack() as stack:
         rules = _rules(args)
         bundle = _bundle(args, stack)
         settings = settings_of(args, key)
         judge = None if rules is None else judging.judge_of(args, rules, judging.settings_of(args), bundle)[0]
-        return _serve(bundle, settings, args, judge)
+        return _serve(bundle, settings, args, judge, offered)
 
 
 def require_library() -> None:
@@ -136,12 +144,12 @@ def _bundle(args: argparse.Namespace, stack: ExitStack) -> Any:
     return stack.enter_context(using(bundle, methods_of(args)))
 
 
-def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = None) -> int:
+def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = None, offered: Any = ()) -> int:
     import uvicorn
 
     from vitrail.serving.application import create
 
-    gate = create(bundle, settings, judge)
+    gate = create(bundle, settings, judge, offered)
     config = uvicorn.Config(
         gate,
         host=args.host,

@@ -81,11 +81,7 @@ class AIM(InferenceMethod):
 
         ValueError for a model without the surgery, and for demonstrations without picture or text.
         """
-        if not hasattr(unwrapped(bundle.model), "aim"):
-            raise ValueError(
-                f"{bundle.name} has not undergone the surgery 'aim', so it reads no demonstrations apart; do it in a "
-                "recipe (model.surgeries) and train its projection"
-            )
+        _require_surgery(bundle)
         if not chat.meta.get(APART):
             chat = self._apart(chat)
         k = len(chat.meta.get(APART) or ())
@@ -94,6 +90,12 @@ class AIM(InferenceMethod):
         prompt = bundle.encoder.encode(chat, add_generation_prompt=True, root=root)
         rows = [self.rows(bundle, reading) for _, reading in readings(bundle, prompt)]
         return Rewritten(chat.model_copy(update={"meta": {**chat.meta, ROWS: rows}}), {"demonstrations": k})
+
+    def require_live(self, bundle: Bundle) -> None:
+        """ValueError for a model without the surgery, or a file without demonstrations."""
+        _require_surgery(bundle)
+        if self.config.demonstrations is not None:
+            _ = self._from_file
 
     def rows(self, bundle: Bundle, reading: Encoded) -> Tensor:
         """The rows ``(tokens, hidden)`` of one demonstration, from the bank where they are there."""
@@ -128,6 +130,14 @@ class AIM(InferenceMethod):
             made = key("reader", said, *stamp if self.bank.path is None else [weights_fingerprint(model)])
             self._made_by = (stamp, made)
         return self._made_by[1]
+
+
+def _require_surgery(bundle: Bundle) -> None:
+    if not hasattr(unwrapped(bundle.model), "aim"):
+        raise ValueError(
+            f"{bundle.name} has not undergone the surgery 'aim', so it reads no demonstrations apart; do it in a "
+            "recipe (model.surgeries) and train its projection"
+        )
 
 
 @torch.no_grad()

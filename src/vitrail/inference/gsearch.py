@@ -7,6 +7,7 @@ Zhao et al. 2024, "Accelerating Multimodal Large Language Models by Searching Op
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -67,6 +68,16 @@ class GSearch(InferenceMethod):
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @cached_property
+    def _from_file(self) -> KeepSchedule:
+        return KeepSchedule.load(str(self.config.schedule))
+
+    def require_live(self, bundle: Bundle) -> None:
+        """ValueError for a model without pictures, or a schedule of another depth."""
+        if bundle.encoder.planner is None:
+            raise ValueError(f"{bundle.name} takes no pictures, so no visual token can leave")
+        self.keep_schedule(bundle)
+
     def rule(self, bundle: Bundle) -> Rule | None:
         """The rule for this model; None where the schedule keeps everything. ValueError where it cannot hold."""
         return keep_scheduled(self.keep_schedule(bundle).rates, self.config.ranking)
@@ -75,7 +86,7 @@ class GSearch(InferenceMethod):
         """The schedule for this model. ValueError for one of another depth."""
         config, depth = self.config, bundle.model.config.get_text_config().num_hidden_layers
         if config.schedule is not None:
-            found = KeepSchedule.load(config.schedule)
+            found = self._from_file
         elif config.rates is not None:
             found = KeepSchedule(config.rates)
         elif config.cuts is not None:

@@ -51,6 +51,19 @@ class InferenceMethod:
         """What holds in the decoder while it answers. ValueError if it cannot hold in this model."""
         return None
 
+    def require_live(self, bundle: Bundle) -> None:
+        """Get ready to answer whoever asks, one question at a time: what is needed is opened and loaded.
+
+        ValueError for another kind of model, or settings that read what only an evaluation's data knows. Default:
+        nothing is needed.
+        """
+
+    def told(self, chat: Chat, trace: Mapping[str, Any]) -> dict[str, Any]:
+        """A trace for the person who asked ``chat``, who does not see what the method saw: plain JSON, without places
+        on this machine, pictures as data URLs. Default: the trace as it is.
+        """
+        return dict(trace)
+
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> InferenceMethod:
     """A registered method. ValueError for an unknown name or setting."""
@@ -95,22 +108,23 @@ def using(
     """A bundle that answers with ``methods``, in their order; the given one is as before afterwards.
 
     Each is a name with its settings, or with the built method. Inside, the model itself is under their rules, whoever
-    asks it. ValueError for methods that do not go together, or not with this model.
+    asks it. A bundle that answers with methods already answers with these, too, as if all had been named at once.
+    ValueError for methods that do not go together, or not with this model.
     """
     if not methods:
         yield bundle
         return
-    named = [(name, one if isinstance(one, InferenceMethod) else build(name, one)) for name, one in methods]
-    require_combinable(named)
-    built = dict(named)
-    if bundle.family.kind in ("encoder", "dual encoder"):
-        raise ValueError(
-            f"{next(iter(built))} is for models that answer, and {bundle.name} is {bundle.family.about}"
-        )
     from vitrail.inference.rewriting import RewritingEncoder
 
-    rules = {name: rule for name, one in built.items() if (rule := one.rule(bundle)) is not None}
-    encoder = RewritingEncoder(bundle, built, rules)
+    outer = bundle.encoder if isinstance(bundle.encoder, RewritingEncoder) else None
+    plain, there = (bundle, {}) if outer is None else (outer.plain, outer.methods)
+    named = [(name, one if isinstance(one, InferenceMethod) else build(name, one)) for name, one in methods]
+    require_combinable([*there.items(), *named])
+    if bundle.family.kind in ("encoder", "dual encoder"):
+        raise ValueError(f"{named[0][0]} is for models that answer, and {bundle.name} is {bundle.family.about}")
+    rules = {name: rule for name, one in named if (rule := one.rule(plain)) is not None}
+    held = rules if outer is None else {**outer.rules, **rules}
+    encoder = RewritingEncoder(plain, {**there, **dict(named)}, held)
     with _standing(bundle.model, rules):
         yield dataclasses.replace(bundle, encoder=encoder)
 

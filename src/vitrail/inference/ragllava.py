@@ -7,6 +7,7 @@ stand in front of the question, in rank order. A concept's line (``info``) is it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -85,6 +86,16 @@ class RagLLaVA(Remembering):
         content = (*(one.concept.part() for one in chosen), *last.content)
         messages = (*chat.messages[:-1], last.model_copy(update={"content": content}))
         return Rewritten(chat.model_copy(update={"messages": messages}) if chosen else chat, trace)
+
+    def require_live(self, bundle: Bundle) -> None:
+        """As any memory's; another model that reranks is loaded."""
+        super().require_live(bundle)
+        if self.config.reranker is not None:
+            _ = self._other
+
+    def told(self, chat: Chat, trace: Mapping[str, Any]) -> dict[str, Any]:
+        """The evidence with its pictures."""
+        return {**trace, "evidence": self.cards(trace.get("evidence", []))} if trace else {}
 
     def candidates(self, query: str) -> list[Found]:
         """The retriever's ``k``, nearest first. ValueError for a memory without pictures."""

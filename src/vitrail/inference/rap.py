@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -32,7 +32,7 @@ from vitrail.inference.concepts import Concept, ConceptStore, encoder_of
 from vitrail.inference.methods import Rewritten
 from vitrail.inference.own_tower import OwnTower
 from vitrail.inference.recall import Found, retrieve
-from vitrail.inference.remembering import DATA, Remembering
+from vitrail.inference.remembering import DATA, SHOWN, Remembering
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -142,6 +142,23 @@ class RAP(Remembering):
         if not found:
             return Rewritten(chat)
         return Rewritten(self._with(bundle, chat, kept), trace)
+
+    def require_live(self, bundle: Bundle) -> None:
+        """As any memory's; its detector is loaded. ValueError for regions that the data gives."""
+        if self.config.regions == "given":
+            raise ValueError(
+                "regions is 'given', which takes boxes from a record's meta.boxes, and a question that is asked live "
+                "has none; use whole, grid or detector"
+            )
+        super().require_live(bundle)
+        if self.config.detector is not None:
+            _ = self._detector
+
+    def told(self, chat: Chat, trace: Mapping[str, Any]) -> dict[str, Any]:
+        """The memories with their pictures; how many were found, if not all are shown."""
+        memories = trace.get("memories", [])
+        found = {"found": len(memories)} if len(memories) > SHOWN else {}
+        return {**trace, "memories": self.cards(memories), **found} if trace else {}
 
     def _proposer(self, chat: Chat) -> RegionProposer | None:
         from vitrail.models.experts import regions

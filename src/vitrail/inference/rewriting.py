@@ -18,14 +18,25 @@ if TYPE_CHECKING:
     from vitrail.models.rules.rule import Rule
 
 
+class CannotRewrite(ValueError):
+    """A method cannot rewrite a chat: the ``method``'s name, and its own sentence."""
+
+    def __init__(self, method: str, error: ValueError) -> None:
+        super().__init__(str(error))
+        self.method = method
+
+
 class RewritingEncoder(ChatEncoder):
-    """The encoder of a bundle; a chat that is to be answered is rewritten first."""
+    """The encoder of a bundle; a chat that is to be answered is rewritten first.
+
+    ``plain``: the bundle without methods. ``rules``: those of ``methods`` that hold in its decoder, by name.
+    """
 
     def __init__(
-        self, bundle: Bundle, methods: Mapping[str, InferenceMethod], rules: Mapping[str, Rule]
+        self, plain: Bundle, methods: Mapping[str, InferenceMethod], rules: Mapping[str, Rule]
     ) -> None:
-        self.__dict__.update(vars(bundle.encoder))
-        self._bundle, self._methods, self._rules = bundle, methods, rules
+        self.__dict__.update(vars(plain.encoder))
+        self.plain, self.methods, self.rules = plain, methods, rules
 
     def encode(
         self,
@@ -36,16 +47,22 @@ class RewritingEncoder(ChatEncoder):
         sizes: Sequence[tuple[int, int]] | None = None,
         tools: Sequence[Tool] = (),
     ) -> Encoded:
-        """As :meth:`ChatEncoder.encode`; what was done stands in the result's ``meta``."""
-        plain = self._bundle.encoder
+        """As :meth:`ChatEncoder.encode`; what was done stands in the result's ``meta``.
+
+        :class:`CannotRewrite`, a ValueError, where a method cannot.
+        """
+        plain = self.plain.encoder
         if isinstance(chat, Document) or not add_generation_prompt:
             return plain.encode(
                 chat, add_generation_prompt=add_generation_prompt, root=root, sizes=sizes, tools=tools
             )
         traces = {}
-        with _aside(self._bundle.model, self._rules):
-            for name, method in self._methods.items():
-                done = method.rewrite(self._bundle, chat, root)
+        with _aside(self.plain.model, self.rules):
+            for name, method in self.methods.items():
+                try:
+                    done = method.rewrite(self.plain, chat, root)
+                except ValueError as error:
+                    raise CannotRewrite(name, error) from error
                 sizes = sizes if done.chat is chat else None
                 chat = done.chat
                 if done.trace:

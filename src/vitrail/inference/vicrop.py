@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image as PILImage
 from pydantic import BaseModel, ConfigDict, Field
 
-from vitrail.data.image_plans.plan import ImagePlan, plans_of
+from vitrail.data.image_plans.plan import ImagePlan, ImagePlanner, plans_of
 from vitrail.data.records import Chat, Image, Text
 from vitrail.inference import importance
 from vitrail.inference.cropping import Box, select_crop, tile_boxes, tile_map
@@ -73,6 +73,22 @@ class ViCrop(InferenceMethod):
         picture = chat.images[-1].open(root)
         box = self._box(bundle, chat, picture, root)
         return Rewritten(with_crop(chat, as_part(picture.crop(box))), {"box": list(box)})
+
+    def require_live(self, bundle: Bundle) -> None:
+        """ValueError for a model without pictures, or for the crop that the data names."""
+        _require_pictures(bundle)
+        if self.config.map == "given":
+            raise ValueError(
+                "map is 'given', which takes the box from a record's meta.box, and a question that is asked live has "
+                "none; use relative or gradient"
+            )
+
+    def told(self, chat: Chat, trace: Mapping[str, Any]) -> dict[str, Any]:
+        """The box, in pixels of the picture ``picture`` (from 0) of the chat's, whose ``size`` is told."""
+        if "box" not in trace:
+            return {}
+        size = chat.images[-1].open().size
+        return {"picture": len(chat.images) - 1, "size": list(size), "box": list(trace["box"])}
 
     def map(self, bundle: Bundle, chat: Chat, root: Path | None = None) -> np.ndarray:
         """Importance ``(rows, cols)`` over the chat's last picture, or over the part of it that the model sees."""
@@ -165,13 +181,18 @@ class View:
 
 def plans(bundle: Bundle, chat: Chat, size: tuple[int, int], root: Path | None) -> list[ImagePlan]:
     """The plans of a chat's pictures, the last of which has ``size``. ValueError for a model that takes none."""
-    if bundle.encoder.planner is None:
-        raise ValueError(f"{bundle.name} takes no pictures, so there is nothing to crop")
+    planner = _require_pictures(bundle)
     before = [
         (one.width, one.height) if one.width and one.height else one.open(root).size
         for one in chat.images[:-1]
     ]
-    return plans_of(bundle.encoder.planner, [*before, size])
+    return plans_of(planner, [*before, size])
+
+
+def _require_pictures(bundle: Bundle) -> ImagePlanner:
+    if bundle.encoder.planner is None:
+        raise ValueError(f"{bundle.name} takes no pictures, so there is nothing to crop")
+    return bundle.encoder.planner
 
 
 def whole_view(plan: ImagePlan) -> int:

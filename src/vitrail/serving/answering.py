@@ -21,6 +21,7 @@ from vitrail.serving.conversation import chat_of
 from vitrail.serving.endpoint import Endpoint
 from vitrail.serving.errors import Refused
 from vitrail.serving.moderations import Judged, JudgeOrder, ModerationRequest
+from vitrail.serving.offers import Offered, Offers
 from vitrail.serving.orders import Begun, Event, Order, Prompt
 from vitrail.serving.replies import ChatReply, Reply, TextReply, Words
 from vitrail.serving.requests import ChatRequest, CompletionRequest, Sampled, parsed
@@ -37,11 +38,17 @@ T = TypeVar("T")
 
 
 class Answering(Endpoint):
-    """The routes of a model that writes, and judges pictures where a ``judge`` is given."""
+    """The routes of a model that writes, and judges pictures where a ``judge`` is given.
 
-    def __init__(self, bundle: Bundle, settings: Serving, judge: ClueJudge | None = None) -> None:
+    ``offered``: methods of inference that chats may switch on. ValueError for one that does not fit.
+    """
+
+    def __init__(
+        self, bundle: Bundle, settings: Serving, judge: ClueJudge | None = None, offered: Offered = ()
+    ) -> None:
         super().__init__(bundle, settings)
         self.judge = judge
+        self.offers = Offers(bundle, offered)
         limits = settings.limits
         self.worker = Worker(bundle, limits.together, limits.cache_tokens, self.metrics.answered)
         if self.worker.alone and limits.together > 1:
@@ -72,6 +79,9 @@ class Answering(Endpoint):
         finally:
             await asyncio.to_thread(self.worker.close)
 
+    def _about(self) -> dict[str, Any]:
+        return {**super()._about(), "methods": self.offers.about()}
+
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         asked = parsed(ChatRequest, await request.body())
@@ -79,10 +89,13 @@ class Answering(Endpoint):
         limits = self.settings.limits
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         self._require_tools_known(asked)
+        chosen = self.offers.chosen(asked.methods or ())
         async with self._decoding:  # pictures are looked at one request at a time, beside the loop
             chat = await asyncio.to_thread(chat_of, asked.messages, limits)
         wanted = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
-        order = dataclasses.replace(self._order(asked, (chat,), wanted, top), tools=tuple(asked.offered))
+        order = dataclasses.replace(
+            self._order(asked, (chat,), wanted, top), tools=tuple(asked.offered), methods=chosen
+        )
         reply = ChatReply(self.settings.name, self._words, top, calls=bool(asked.offered))
         return await self._answer(request, asked, order, reply)
 

@@ -20,6 +20,7 @@ from vitrail.serving.endpoint import Endpoint
 from vitrail.serving.errors import Refused, unexpected
 from vitrail.serving.gate import Gate
 from vitrail.serving.moderations import ModerationRequest
+from vitrail.serving.offers import Offered
 from vitrail.serving.requests import ChatRequest, CompletionRequest, EmbeddingRequest
 from vitrail.serving.settings import Serving
 
@@ -35,17 +36,25 @@ POSTS: dict[str, tuple[str, type[BaseModel]]] = {
 }
 
 
-def create(bundle: Bundle, settings: Serving, judge: ClueJudge | None = None) -> Gate:
+def create(
+    bundle: Bundle, settings: Serving, judge: ClueJudge | None = None, offered: Offered = ()
+) -> Gate:
     """The endpoint for a model: one that writes answers chats and texts, an encoder gives embeddings.
 
-    A model that writes also judges pictures where a ``judge`` of it is given. ValueError for a judge beside an encoder.
+    A model that writes also judges pictures where a ``judge`` of it is given. ``offered``: methods of inference, by
+    name, with their settings or built, that chats may switch on. ValueError for a judge or a method beside an encoder,
+    and for a method that does not fit the model.
     """
     embeds = bundle.family.kind in ("encoder", "dual encoder")
     if embeds and judge is not None:
         raise ValueError(
             f"{bundle.name} is {bundle.family.about}, which judges nothing; leave the constitution out"
         )
-    endpoint: Endpoint = Embedding(bundle, settings) if embeds else Answering(bundle, settings, judge)
+    if embeds and offered:
+        raise ValueError(
+            f"{offered[0][0]} is for models that answer, and {bundle.name} is {bundle.family.about}; do not offer it"
+        )
+    endpoint: Endpoint = Embedding(bundle, settings) if embeds else Answering(bundle, settings, judge, offered)
     app = FastAPI(title="vitrail", docs_url=None, redoc_url=None, lifespan=endpoint.lifespan)
     app.add_api_route("/health", endpoint.health, methods=["GET"])
     app.add_api_route("/metrics", endpoint.told, methods=["GET"])

@@ -18,11 +18,15 @@ from vitrail.inference.completion import Completion, Piece, Token, complete
 from vitrail.inference.generation import GenerationSettings, require_room
 from vitrail.inference.inputs import context_length, continuing
 from vitrail.inference.prompt_logprobs import prompt_logprobs
+from vitrail.inference.rewriting import CannotRewrite
 from vitrail.serving.errors import Refused
+from vitrail.serving.offers import Chosen
+from vitrail.serving.traces import traces, watched
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
     from vitrail.models.encoding import Encoded
+    from vitrail.models.rules.call import Call
 
 Prompt = Chat | str | list[int]
 """A chat to answer, or a text, or its tokens, to continue."""
@@ -32,7 +36,8 @@ Prompt = Chat | str | list[int]
 class Order:
     """``sampling`` are fields of :class:`GenerationSettings`. ``max_tokens``: of an answer; None: what fits, up to
     ``most``; 0: no answer is made. ``echo``: the prompt's tokens are told, too. ``in_pieces``: answers are told as they
-    grow, not only at their end. ``tools``: what a chat's answer may call, as OpenAI writes it.
+    grow, not only at their end. ``tools``: what a chat's answer may call, as OpenAI writes it. ``methods``: those of
+    inference that the request switched on.
     """
 
     prompts: tuple[Prompt, ...]
@@ -45,6 +50,7 @@ class Order:
     echo: bool = False
     in_pieces: bool = True
     tools: tuple[dict[str, Any], ...] = ()
+    methods: Chosen = Chosen()
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,14 @@ class Ended:
     completion: Completion
 
 
-Event = Begun | Echo | Delta | Ended
+@dataclass(frozen=True)
+class Did:
+    """What each method of inference did to the order's chat, by its name (:mod:`vitrail.serving.traces`)."""
+
+    methods: dict[str, dict[str, Any]]
+
+
+Event = Begun | Echo | Delta | Ended | Did
 Emit = Callable[[Event], None]
 
 
@@ -132,21 +145,43 @@ def begin(bundle: Bundle, order: Order, emit: Emit) -> list[list[Asked]]:
 
 
 def carry_out(bundle: Bundle, order: Order, emit: Emit, cancelled: threading.Event) -> None:
-    """Answer an order, one answer after the other. :class:`Refused` as :func:`begin`."""
-    for one in [one for some in begin(bundle, order, emit) for one in some]:
-        if cancelled.is_set():
-            return
-        made = complete(
-            bundle,
-            one.prompt,
-            one.settings,
-            stop=order.stop,
-            top_logprobs=order.top_logprobs,
-            strip=one.strip,
-            cancelled=cancelled,
-            emit=one.told(emit),
-        )
-        emit(Ended(one.index, made))
+    """Answer an order, one answer after the other, with its methods. :class:`Refused` as :func:`begin`."""
+    with order.methods.using(bundle) as asked:
+        for number, one in enumerate(one for some in begin(asked, order, emit) for one in some):
+            if cancelled.is_set():
+                return
+            _answer(asked, one, emit, cancelled, tells=not number)
+
+
+def _answer(bundle: Bundle, one: Asked, emit: Emit, cancelled: threading.Event, tells: bool) -> None:
+    """Make an answer; with ``tells``, what the methods did is told with it."""
+    order = one.order
+    with watched(bundle, one.prompt) as call:
+        try:
+            made = complete(
+                bundle,
+                one.prompt,
+                one.settings,
+                stop=order.stop,
+                top_logprobs=order.top_logprobs,
+                strip=one.strip,
+                cancelled=cancelled,
+                emit=one.told(emit),
+            )
+        except ValueError as error:
+            if call is None:
+                raise
+            raise order.methods.refused("", error) from None  # a rule that cannot hold for this prompt
+    if tells:
+        tell_methods(bundle, one, emit, call)
+    emit(Ended(one.index, made))
+
+
+def tell_methods(bundle: Bundle, one: Asked, emit: Emit, call: Call | None = None) -> None:
+    """Tell what the bundle's methods did to the prompt of an answer, which was made while ``call`` held."""
+    chat = one.order.prompts[one.index // one.order.n]
+    if isinstance(chat, Chat) and (found := traces(bundle, chat, one.prompt, call)):
+        emit(Did(found))
 
 
 def _settings(bundle: Bundle, prompt: Encoded, order: Order) -> GenerationSettings | None:
@@ -183,6 +218,8 @@ def _encoded(bundle: Bundle, prompt: Prompt, place: int, order: Order) -> Encode
             where = "messages"
             return bundle.encoder.encode(prompt, add_generation_prompt=True, tools=order.tools)
         return _continued(bundle, prompt)
+    except CannotRewrite as error:
+        raise order.methods.refused(error.method, error) from None
     except ValueError as error:
         raise Refused(400, f"{where}: {error}", param=where) from None
 

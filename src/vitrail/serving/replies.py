@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitrail.inference.completion import UNFINISHED, Completion, Piece, Token
-from vitrail.serving.orders import Begun, Delta, Echo, Ended, Event
+from vitrail.serving.orders import Begun, Delta, Did, Echo, Ended, Event
 from vitrail.serving.tool_calls import Watch, read
 
 REASONS = {"stop": "stop", "length": "length", "cancelled": "stop"}
@@ -35,7 +35,7 @@ class Words:
 
 @dataclass
 class Reply:
-    """What is common to an answer and its pieces: id, time, model; and the tokens counted so far."""
+    """What is common to an answer and its pieces: id, time, model; the tokens counted so far, and what methods did."""
 
     model: str
     words: Words
@@ -44,6 +44,7 @@ class Reply:
     created: int = field(default_factory=lambda: int(time.time()))
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    did: dict[str, Any] = field(default_factory=dict)
 
     prefix = "reply"
     whole = piece = ""
@@ -52,11 +53,13 @@ class Reply:
         self.id = self.id or f"{self.prefix}-{secrets.token_hex(12)}"
 
     def count(self, event: Event) -> None:
-        """Add an event's tokens to the usage."""
+        """Add an event's tokens to the usage; keep what methods did."""
         if isinstance(event, Begun):
             self.prompt_tokens = event.tokens
         elif isinstance(event, Ended):
             self.completion_tokens += event.completion.made
+        elif isinstance(event, Did):
+            self.did = {"methods": event.methods}
 
     def usage(self) -> dict[str, int]:
         """Tokens of prompts and answers."""
@@ -82,15 +85,17 @@ class Reply:
             }
             for index, one in sorted(ended.items())
         ]
-        return {**self._head(self.whole), "choices": choices, "usage": self.usage()}
+        return {**self._head(self.whole), "choices": choices, "usage": self.usage(), **self.did}
 
     def pieces(self, event: Event) -> list[dict[str, Any]]:
-        """The pieces of a stream that an event brings."""
+        """The pieces of a stream that an event brings; what methods did goes with the end of the first choice."""
         self.count(event)
         if isinstance(event, Delta) and (event.piece.text or self.top is not None):
             return [self._piece(event.index, self._said(event.index, event.piece))]
         if isinstance(event, Ended):
-            return self._ending(event.index, REASONS[event.completion.reason])
+            *before, last = self._ending(event.index, REASONS[event.completion.reason])
+            did, self.did = self.did, {}
+            return [*before, {**last, **did}]
         return []
 
     def _ending(self, index: int, reason: str) -> list[dict[str, Any]]:

@@ -170,7 +170,7 @@ class Sampled(BaseModel):
 
 
 class ChatRequest(Sampled):
-    """``POST /v1/chat/completions``."""
+    """``POST /v1/chat/completions``. ``methods``: names of methods of inference that this server offers."""
 
     messages: list[SaidMessage] = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)
@@ -179,6 +179,7 @@ class ChatRequest(Sampled):
     top_logprobs: int | None = Field(default=None, ge=0)
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto"] | None = None
+    methods: list[str] | None = Field(default=None, max_length=64)
 
     @property
     def offered(self) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 Both are asked by the worker's thread alone: :meth:`begin` takes an order in, :meth:`step` goes on a little with all.
 Between two steps answers that are whole leave, those whose clients hung up leave, and new ones come in where there is
-room: rows, and tokens that their cache may come to hold.
+room: rows, and tokens that their cache may come to hold. Methods of inference that rewrite a prompt do so before it
+joins the others. An order with a method that holds in the decoder waits until those under way are whole, and is
+answered by itself: what holds in the model then holds for nobody else.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from vitrail.inference.completion import Following
 from vitrail.inference.continuous_batching import Row, Running
 from vitrail.serving.errors import Refused, unexpected
-from vitrail.serving.orders import Asked, Ended, Order, begin, carry_out
+from vitrail.serving.orders import Asked, Ended, Order, begin, carry_out, tell_methods
 
 if TYPE_CHECKING:
     from vitrail.models.bundle import Bundle
@@ -30,12 +32,15 @@ PROMPTS = 8192
 
 
 class Scheduler(Protocol):
-    """What the worker asks. ``tickets`` are those that were begun and have not ended; ``room``: for one more."""
+    """What the worker asks. ``tickets`` are those that were begun and have not ended; ``room``: for one more.
+    ``takes``: whether this one may begin now.
+    """
 
     @property
     def tickets(self) -> Sequence[Ticket]: ...  # noqa: D102
     @property
     def room(self) -> bool: ...  # noqa: D102
+    def takes(self, ticket: Ticket) -> bool: ...  # noqa: D102
     def begin(self, ticket: Ticket) -> None: ...  # noqa: D102
     def step(self) -> None: ...  # noqa: D102
 
@@ -51,6 +56,10 @@ class InTurn:
     def room(self) -> bool:
         """Whether no order is under way."""
         return not self.tickets
+
+    def takes(self, ticket: Ticket) -> bool:
+        """Whether it may begin."""
+        return self.room
 
     def begin(self, ticket: Ticket) -> None:
         """It is the next."""
@@ -81,6 +90,7 @@ class Together:
     def __init__(self, bundle: Bundle, rows: int, tokens: int | None = None) -> None:
         self._bundle, self._rows, self._tokens = bundle, rows, tokens
         self._running = Running(bundle)
+        self._turn = InTurn(bundle)
         self._line: deque[list[Row]] = deque()
         self._going: dict[Row, tuple[_Going, Asked]] = {}
         self._orders: list[_Going] = []
@@ -88,17 +98,29 @@ class Together:
     @property
     def tickets(self) -> list[Ticket]:
         """Of the orders that are under way."""
-        return [one.ticket for one in self._orders]
+        return [*(one.ticket for one in self._orders), *self._turn.tickets]
 
     @property
     def room(self) -> bool:
-        """Whether there are fewer answers than rows, those in line included."""
-        return len(self._running.rows) + sum(map(len, self._line)) < self._rows
+        """Whether there are fewer answers than rows, those in line included, and none is answered by itself."""
+        return self._turn.room and len(self._running.rows) + sum(map(len, self._line)) < self._rows
+
+    def takes(self, ticket: Ticket) -> bool:
+        """Whether it may begin: where it is to be answered by itself, when nothing else is under way."""
+        if _in_turn(ticket) and not ticket.cancelled.is_set():
+            return not self.tickets
+        return self.room
 
     def begin(self, ticket: Ticket) -> None:
-        """Encode its prompts; its answers stand in line."""
+        """Encode its prompts, as its methods rewrite them; its answers stand in line."""
         going, groups = _Going(ticket, 0), list[list[Row]]()
-        if ticket.cancelled.is_set() or not guarded(ticket, self._ask, going, groups):
+        if ticket.cancelled.is_set():
+            ticket.end()
+            return
+        if _in_turn(ticket):
+            self._turn.begin(ticket)
+            return
+        if not guarded(ticket, self._ask, going, groups):
             ticket.end()
             return
         self._orders.append(going)
@@ -109,9 +131,11 @@ class Together:
     def _ask(self, going: _Going, groups: list[list[Row]]) -> None:
         order, tell = going.ticket.order, going.ticket.tell
         assert isinstance(order, Order)
-        made = [
-            [(self._row(one, order, tell), one) for one in some] for some in begin(self._bundle, order, tell)
-        ]
+        with order.methods.using(self._bundle) as asked:
+            found = begin(asked, order, tell)
+            for some in found[:1]:
+                tell_methods(asked, some[0], tell)
+        made = [[(self._row(one, order, tell), one) for one in some] for some in found]
         for some in made:
             groups.append([row for row, _ in some])
             self._going |= {row: (going, one) for row, one in some}
@@ -124,7 +148,8 @@ class Together:
         return Row.of(self._bundle, one.prompt, one.settings, following)
 
     def step(self) -> None:
-        """Let in whom there is room for; then one more token for each answer."""
+        """Let in whom there is room for; then one more token for each answer. Or answer the one whose turn it is."""
+        self._turn.step()
         for going in [one for one in self._orders if one.ticket.cancelled.is_set()]:
             self._leave(going)
         ended: list[Row] = []
@@ -214,6 +239,11 @@ class Together:
     def _end(self, going: _Going) -> None:
         self._orders.remove(going)
         going.ticket.end()
+
+
+def _in_turn(ticket: Ticket) -> bool:
+    """Whether something holds in the decoder while it is answered."""
+    return isinstance(ticket.order, Order) and ticket.order.methods.in_turn
 
 
 def guarded(ticket: Ticket, work: Callable[..., None], *arguments: Any) -> bool:

@@ -131,7 +131,7 @@ class Worker:
         """An order to begin; None: go on with those begun; False: the end."""
         with self._changed:
             while True:
-                if self._waiting and self._scheduler.room:
+                if self._waiting and self._scheduler.takes(self._waiting[0]):
                     return self._waiting.popleft()
                 if self._scheduler.tickets:
                     return None

@@ -12,21 +12,28 @@ import pytest
 from PIL import Image
 
 from browser import Browser
+from conversing import (
+    ASKED,
+    ATTACHED,
+    IDLE,
+    NOTICE,
+    PROBLEM,
+    QUESTION,
+    SAID,
+    answered,
+    ask,
+    click,
+    kept,
+    opened,
+    own_requests_only,
+    ready,
+)
 from scripted_endpoint import Drop, Fault, Refuse, scripted
 
 pytestmark = pytest.mark.debian("chromium")
 
 LOW_CONTRAST = (Path(__file__).parents[1] / "atlas" / "low_contrast.js").read_text(encoding="utf-8")
 LONG = "A_very_long_word_without_any_place_where_a_line_could_break_" * 4
-QUESTION = "document.querySelector('#question')"
-SAID = "[...document.querySelectorAll('.said')].map((said) => said.innerText.trim())"
-ASKED = "[...document.querySelectorAll('.you .text')].map((text) => text.innerText)"
-IDLE = "document.querySelector('.stop').hidden"
-NOTICE = "document.querySelector('#notice').innerText"
-PROBLEM = "([...document.querySelectorAll('.answer .problem:not([hidden])')].at(-1)?.innerText ?? '')"
-ATTACHED = "[...document.querySelectorAll('#foot .attached img')].map((image) => image.alt)"
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with Browser(tmp_path_factory.mktemp("profile")) as browser:
@@ -43,40 +50,6 @@ def closed_afterwards(browser):
 def endpoint():
     with scripted() as endpoint:
         yield endpoint
-
-
-def opened(browser, url, width=1280, height=800, **features):
-    return ready(browser.page(width, height, **features).open(url))
-
-
-def ready(page):
-    page.wait("document.body && 'ready' in document.body.dataset")
-    return page
-
-
-def click(page, selector):
-    page(f"document.querySelector({json.dumps(selector)}).click()")
-
-
-def ask(page, text):
-    page(f"{QUESTION}.focus()")
-    page.type(text)
-    click(page, "#foot .composer [type=submit]")
-
-
-def answered(page, text):
-    ask(page, text)
-    page.wait(f"{IDLE} && {ASKED}.at(-1) === {json.dumps(text)}")
-
-
-def kept(page, condition="version.state !== 'writing'"):
-    """Waits until every answer of the conversation is stored as the condition says."""
-    page.wait(f"""(async () => {{
-      const store = await (await import('/page/store.js')).openStore();
-      const conversation = await store.read(location.hash.slice(1));
-      const answers = conversation?.rounds.flatMap((round) => Object.values(round.answers)) ?? [];
-      return answers.length > 0 && answers.flatMap((answer) => answer.versions).every((version) => {condition});
-    }})()""")
 
 
 def shown(message):
@@ -101,10 +74,6 @@ def pictures(tmp_path):
     Image.new("RGB", (48, 32), "red").save(tmp_path / "red.jpg")
     (tmp_path / "notes.txt").write_text("no picture")
     return tmp_path
-
-
-def own_requests_only(page, endpoint):
-    return [url for url in page.outside if not url.startswith((endpoint.url, "blob:"))]
 
 
 def test_a_question_is_typed_and_its_answer_streams(browser, endpoint):

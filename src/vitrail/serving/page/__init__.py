@@ -36,6 +36,7 @@ SCRIPTS = (
     "history",
     "main",
     "markdown",
+    "methods",
     "notices",
     "pictures",
     "runs",

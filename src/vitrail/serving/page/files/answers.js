@@ -3,6 +3,7 @@ import { about, letter, path, siblings, versionShown } from "./conversation.js";
 import { Composer } from "./composer.js";
 import { copy, element, iconButton, number } from "./elements.js";
 import { show } from "./markdown.js";
+import { account } from "./methods.js";
 import { tell } from "./notices.js";
 
 export const keyOf = (round, column) => `${round.id}/${column.id}`;
@@ -98,9 +99,11 @@ export class Answers {
       title: element("h3", { class: several ? "who" : "heard" }),
       said: element("div", { class: "said" }),
       problem: element("p", { class: "problem", hidden: true }),
+      did: element("div", { hidden: true }),
+      told: null,
       foot: element("div", { class: "foot" }),
     };
-    cell.node = element("article", { class: "answer" }, cell.title, cell.said, cell.problem, cell.foot);
+    cell.node = element("article", { class: "answer" }, cell.title, cell.said, cell.problem, cell.did, cell.foot);
     this.#cells.set(keyOf(round, column), cell);
     this.#fill(cell, round, column);
     return cell.node;
@@ -123,7 +126,15 @@ export class Answers {
     if (cell.problem.textContent !== problem) cell.problem.textContent = problem;
     cell.problem.hidden = !problem;
     cell.problem.dataset.state = version?.state ?? "none";
+    this.#did(cell, version?.did ?? null);
     this.#foot(cell, round, column, version, under, name);
+  }
+
+  #did(cell, did) {
+    if (cell.told === did) return; // what is folded stays folded
+    cell.told = did;
+    cell.did.hidden = !did;
+    cell.did.replaceChildren(...(did ? [account(did, this.#page)] : []));
   }
 
   #foot(cell, round, column, version, under, name) {

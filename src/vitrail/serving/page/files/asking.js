@@ -14,7 +14,7 @@ export class Stopped extends Error {}
  *
  * told: { text(whole), waiting(sentence, or "" when it goes on), another() }
  * kept: what is there of the answer already.
- * Returns { reason, tokens }. Throws Stopped, Refusal (the server's words) or Dropped (no try is left).
+ * Returns { reason, tokens, methods }; methods: what they did, or null. Throws Stopped, Refusal (the server's words) or Dropped (no try is left).
  */
 export async function ask(server, body, signal, told, kept = "") {
   for (let tries = 0, refused = 0; ;) {
@@ -35,10 +35,11 @@ export async function ask(server, body, signal, told, kept = "") {
 }
 
 async function once(server, body, signal, told, kept, further) {
-  let text = "", reason = null, tokens = null, begun = false;
+  let text = "", reason = null, tokens = null, methods = null, begun = false;
   for await (const piece of server.answer(body, signal)) {
     if (!begun) { begun = true; told.waiting(""); }
     tokens = piece.usage?.completion_tokens ?? tokens;
+    methods = piece.methods ?? methods;
     const choice = piece.choices?.[0];
     if (!choice) continue;
     reason = choice.finish_reason ?? reason;
@@ -53,7 +54,7 @@ async function once(server, body, signal, told, kept, further) {
     told.text(text);
   }
   if (kept !== text) { told.another(); further(text); told.text(text); }
-  return { reason, tokens };
+  return { reason, tokens, methods };
 }
 
 const sentence = (text) => /[.!?]$/.test(text) ? text : `${text}.`;

@@ -1,6 +1,7 @@
 // Who answers: one model, or several side by side, each with settings of its own.
 import { about, letter, MOST_COLUMNS, newColumn, SETTINGS } from "./conversation.js";
 import { element, find, icon, iconButton, number } from "./elements.js";
+import { stillOffered, switches } from "./methods.js";
 import { tell } from "./notices.js";
 
 const KEPT = "vitrail-columns";
@@ -10,14 +11,15 @@ export function keptColumns() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEPT) || "[]");
     return kept.slice(0, MOST_COLUMNS).filter((one) => typeof one?.model === "string" && typeof (one.system ?? "") === "string"
+      && Array.isArray(one.methods ?? []) && (one.methods ?? []).every((name) => typeof name === "string")
       && Object.keys(SETTINGS).every((name) => (one[name] ?? null) === null || typeof one[name] === "number"));
   } catch { return []; }
 }
 
 export class Columns {
-  #place; #page; #dialog = find("#settings"); #column = null;
+  #place; #page; #dialog = find("#settings"); #column = null; #on = () => [];
 
-  /** page: what main.js offers: conversation, models, limits(), columnsChanged(), busy. */
+  /** page: what main.js offers: conversation, models, offers(model), limits(), columnsChanged(), busy. */
   constructor(place, page) {
     this.#place = place;
     this.#page = page;
@@ -49,7 +51,7 @@ export class Columns {
   #model(column, name) {
     const { models } = this.#page;
     if (models.length < 2) return element("span", { class: "model" }, column.model);
-    const chosen = element("select", { class: "model", "aria-label": `Model${name}`, onchange: (event) => { column.model = event.target.value; this.#changed(); } },
+    const chosen = element("select", { class: "model", "aria-label": `Model${name}`, onchange: (event) => { column.model = event.target.value; column.methods = stillOffered(column, this.#page.offers(column.model)); this.#changed(); } },
       ...models.map((model) => element("option", { selected: model === column.model }, model)));
     return chosen;
   }
@@ -83,7 +85,7 @@ export class Columns {
   }
 
   open(column) {
-    const { conversation, limits } = this.#page;
+    const { conversation, limits, offers } = this.#page;
     this.#column = column;
     const form = find("form", this.#dialog);
     find("h2", form).textContent = conversation.columns.length > 1 ? `Settings of ${letter(conversation, column)}` : "Settings";
@@ -91,12 +93,16 @@ export class Columns {
     for (const name of Object.keys(SETTINGS)) form.elements[name].value = column[name] ?? "";
     form.elements.max_tokens.max = limits().max_tokens;
     find(".most", form).textContent = `at most ${number(limits().max_tokens)} here; empty: as many as fit`;
+    const offered = offers(column.model);
+    find("fieldset", form).hidden = !offered.length;
+    this.#on = switches(find(".switches", form), offered, column.methods ?? []);
     this.#dialog.showModal();
   }
 
   #take(form) {
     for (const name of Object.keys(SETTINGS)) this.#column[name] = form.elements[name].value === "" ? null : form.elements[name].valueAsNumber;
     this.#column.system = form.elements.system.value;
+    this.#column.methods = this.#on();
     this.#dialog.close();
     this.#changed();
   }

@@ -1,9 +1,10 @@
 // What a conversation is. A question and its answers are a round; rounds are a tree, because one may be asked anew.
 //
 // conversation: { id, title, named, created, changed, columns, rounds: [round], chosen: { round or "": round below } }
-// column: { id, model, system, temperature, top_p, max_tokens, seed }   null: not sent, so the server's own
+// column: { id, model, system, temperature, top_p, max_tokens, seed, methods }   null: not sent, so the server's own
 // round: { id, parent: round or "", text, pictures: [id], answers: { column: { shown, versions: [version] } } }
-// version: { text, state, problem, asked, reason, tokens, seconds }   asked: the column's settings then, with the seed
+// version: { text, state, problem, asked, reason, tokens, seconds, did }   asked: the column's settings then, with the seed
+// did: what methods did, or null (methods.js). What was kept before there were methods has neither methods nor did.
 
 export const ROOT = "";
 export const STATES = ["writing", "done", "stopped", "broken", "failed"];
@@ -17,8 +18,8 @@ export function newId() {
 export const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
 
 export function newColumn(model, like = {}) {
-  const { system = "", temperature = null, top_p = null, max_tokens = null, seed = null } = like;
-  return { id: newId(), model, system, temperature, top_p, max_tokens, seed };
+  const { system = "", temperature = null, top_p = null, max_tokens = null, seed = null, methods = [] } = like;
+  return { id: newId(), model, system, temperature, top_p, max_tokens, seed, methods: [...methods] };
 }
 
 export function begin(columns) {
@@ -56,9 +57,9 @@ const titled = (text) => {
 
 export function addVersion(round, column) {
   const answer = (round.answers[column.id] ??= { shown: 0, versions: [] });
-  const { model, system, temperature, top_p, max_tokens } = column;
-  const asked = { model, system, temperature, top_p, max_tokens, seed: column.seed ?? newSeed() };
-  const version = { text: "", state: "writing", problem: "", asked, reason: null, tokens: null, seconds: null };
+  const { model, system, temperature, top_p, max_tokens, methods = [] } = column;
+  const asked = { model, system, temperature, top_p, max_tokens, seed: column.seed ?? newSeed(), methods: [...methods] };
+  const version = { text: "", state: "writing", problem: "", asked, reason: null, tokens: null, seconds: null, did: null };
   answer.shown = answer.versions.push(version) - 1;
   return version;
 }
@@ -116,8 +117,9 @@ async function content(round, addressOf) {
 
 /** The fields of a request besides its messages; what is not set is left to the server. */
 export function fields(asked) {
-  const { system, ...set } = asked;
+  const { system, methods = [], ...set } = asked;
   for (const [name, value] of Object.entries(set)) if (value === null) delete set[name];
+  if (methods.length) set.methods = methods;
   return { ...set, stream: true, stream_options: { include_usage: true } };
 }
 
@@ -129,6 +131,7 @@ export function about(column) {
   if (column.max_tokens !== null) words.push(`at most ${column.max_tokens} tokens`);
   if (column.seed !== null) words.push(`seed ${column.seed}`);
   if (column.system.trim()) words.push("system prompt");
+  if (column.methods?.length) words.push(column.methods.join(" and "));
   return words.join(", ");
 }
 

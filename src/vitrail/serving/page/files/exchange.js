@@ -4,6 +4,7 @@ import { dataUrl } from "./pictures.js";
 
 const FORMAT = "vitrail conversations";
 const VERSION = 1;
+const MOST_METHODS = 64, MOST_TRACE = 2 ** 22;
 
 /** The text of a file with these conversations, pictures included. */
 export async function exported(store, ids) {
@@ -69,6 +70,7 @@ function conversationOf(raw, where) {
 function settings(raw, where) {
   const set = { model: text(raw.model, `${where}.model`), system: text(raw.system ?? "", `${where}.system`) };
   for (const [name, [least, most]] of Object.entries(SETTINGS)) set[name] = amount(raw[name], `${where}.${name}`, least, most);
+  set.methods = list(raw.methods ?? [], `${where}.methods`).slice(0, MOST_METHODS).map((one) => text(one, `${where}.methods`).slice(0, 100));
   return set;
 }
 
@@ -79,26 +81,36 @@ function roundOf(raw, where, anew, known) {
   const answers = {};
   for (const [column, answer] of Object.entries(object(raw.answers, `${where}.answers`))) {
     const at = `${where}.answers.${column}`;
-    const versions = list(object(answer, at).versions, `${at}.versions`).map((one, place) => versionOf(one, `${at}.versions[${place}]`));
+    const versions = list(object(answer, at).versions, `${at}.versions`).map((one, place) => versionOf(one, `${at}.versions[${place}]`, known));
     const shown = amount(answer.shown, `${at}.shown`, 0, versions.length - 1) ?? 0;
     if (versions.length && ids(known, column)) answers[known(column, at)] = { shown: Math.floor(shown), versions };
   }
   return { id, parent, text: text(raw.text, `${where}.text`), pictures, answers };
 }
 
-/** Whether a column is still there; answers of one that was taken away are left out. */
+/** Whether a column (or a picture) is still there; answers of one that was taken away are left out. */
 function ids(known, column) {
   try { return Boolean(known(column, "")); } catch { return false; }
 }
 
-function versionOf(raw, where) {
+function versionOf(raw, where, known) {
   object(raw, where);
   const state = oneOf(raw.state, STATES, `${where}.state`);
   const asked = settings(object(raw.asked, `${where}.asked`), `${where}.asked`);
   return {
     text: text(raw.text, `${where}.text`), state: state === "writing" ? "broken" : state, problem: text(raw.problem ?? "", `${where}.problem`), asked: { ...asked, seed: asked.seed ?? 0 },
     reason: raw.reason === null ? null : text(raw.reason ?? "", `${where}.reason`), tokens: amount(raw.tokens, `${where}.tokens`), seconds: amount(raw.seconds, `${where}.seconds`),
+    did: didOf(raw.did ?? null, `${where}.did`, known),
   };
+}
+
+/** What methods did is shown with care (methods.js); here it is only kept from being large. */
+function didOf(raw, where, known) {
+  if (raw === null) return null;
+  const methods = object(object(raw, where).methods, `${where}.methods`);
+  if (JSON.stringify(methods).length > MOST_TRACE) fault(`${where}.methods`, `must have at most ${MOST_TRACE} characters`);
+  for (const trace of Object.values(methods)) object(trace, `${where}.methods`);
+  return { methods, pictures: list(raw.pictures, `${where}.pictures`).map((id) => ids(known, id) ? known(id, where) : "") };
 }
 
 function pictureOf(raw, where, anew) {

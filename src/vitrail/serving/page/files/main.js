@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { addRound, addVersion, begin, newColumn, path, ROOT, settle, siblings, versionShown } from "./conversation.js";
 import { element, find } from "./elements.js";
 import { History } from "./history.js";
+import { stillOffered } from "./methods.js";
 import { tell } from "./notices.js";
 import { Album } from "./pictures.js";
 import { Runs } from "./runs.js";
@@ -20,8 +21,10 @@ let limits = null, store, album, answers, columns, history, composer, runs;
 
 class Page {
   models = [];
+  #offers = new Map();
   conversation = null;
   limits = () => limits;
+  offers = (model) => this.#offers.get(model) ?? [];
   writing = (round, column) => runs.has(round, column);
   get album() { return album; }
   get store() { return store; }
@@ -55,17 +58,28 @@ class Page {
 
   /** The server may be another one by now. */
   async meetAgain() {
-    try { [this.models, limits] = await Promise.all([server.models(), server.limits()]); } catch { return; }
+    try { await this.learn(); } catch { return; }
     this.#requireServed();
     columns.show();
   }
 
-  /** Columns whose model is not here any more are answered by one that is. */
+  /** What the server has and allows. */
+  async learn() {
+    const [models, allowed] = await Promise.all([server.models(), server.limits()]);
+    this.models = models.map((model) => model.id);
+    this.#offers = new Map(models.map((model) => [model.id, model.methods]));
+    limits = allowed;
+  }
+
+  /** Columns whose model is not here any more are answered by one that is, without what it is not offered with. */
   #requireServed() {
+    if (!this.models.length) return;
     for (const column of this.conversation.columns) {
-      if (!this.models.length || this.models.includes(column.model)) continue;
-      if (path(this.conversation).length) tell(`${column.model} is not served here now; ${this.models[0]} answers instead.`);
-      column.model = this.models[0];
+      if (!this.models.includes(column.model)) {
+        if (path(this.conversation).length) tell(`${column.model} is not served here now; ${this.models[0]} answers instead.`);
+        column.model = this.models[0];
+      }
+      column.methods = stillOffered(column, this.offers(column.model));
     }
   }
 
@@ -230,7 +244,7 @@ async function write(conversation, pictures = []) {
 async function meet() {
   for (let wait = 1; ; wait = Math.min(10, wait * 2)) {
     try {
-      [page.models, limits] = await Promise.all([server.models(), server.limits()]);
+      await page.learn();
       find("#unreached").hidden = true;
       find("#forget-key").hidden = !server.key;
       return;

@@ -52,8 +52,8 @@ export class Runs {
     try {
       const body = await this.#request(run);
       announcer.say(who ? `Answer ${who} begins.` : "The answer begins.");
-      const { reason, tokens } = await ask(server, body, run.controller.signal, this.#told(run, key, who), run.version.text);
-      Object.assign(run.version, { state: "done", problem: run.version.text ? "" : "The answer is empty.", reason, tokens, seconds: (performance.now() - begun) / 1000 });
+      const { reason, tokens, methods } = await ask(server, body, run.controller.signal, this.#told(run, key, who), run.version.text);
+      Object.assign(run.version, { state: "done", problem: run.version.text ? "" : "The answer is empty.", reason, tokens, seconds: (performance.now() - begun) / 1000, did: methods && { methods, pictures: run.sent } });
     } catch (error) {
       Object.assign(run.version, ending(error, run.version));
       if (error instanceof Refusal && error.status === 401) refusedKey(error.message);
@@ -88,10 +88,11 @@ export class Runs {
     };
   }
 
-  async #request({ conversation, round, column, version }) {
+  async #request(run) {
+    const { conversation, round, column, version } = run;
     const { album, limits } = this.#page;
     const { images, body } = limits();
-    const sent = picturesSent(conversation, round, column);
+    const sent = run.sent = picturesSent(conversation, round, column);
     const remedy = "edit a question and take some away, or begin a new conversation";
     if (sent.length > images) throw new Refusal(`this conversation has ${sent.length} pictures, and this server takes ${images} at a time; ${remedy}`, 400);
     const said = await messages(conversation, round, column, version.asked.system, (id) => album.dataUrl(id));

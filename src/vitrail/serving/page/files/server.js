@@ -27,8 +27,9 @@ export class Server {
     try { if (key) sessionStorage.setItem(KEY, key); else sessionStorage.removeItem(KEY); } catch { /* kept in memory */ }
   }
 
+  /** [{ id, methods }]; methods: those that it is offered with. */
   async models() {
-    return (await this.#json("/v1/models")).data.map((model) => model.id);
+    return (await this.#json("/v1/models")).data.map(({ id, methods = [] }) => ({ id, methods }));
   }
 
   limits() {
