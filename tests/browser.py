@@ -163,7 +163,7 @@ class Page:
         return answer["result"].get("value")
 
     def press(self, key: str, **options: Any) -> None:
-        """One key, by its name: ``Tab``, ``Enter``, ``ArrowRight``."""
+        """One key, by its name: ``Tab``, ``Enter``, ``ArrowRight``, `` `` (the space bar)."""
         codes = {
             "Tab": 9,
             "Enter": 13,
@@ -174,8 +174,9 @@ class Page:
             "ArrowUp": 38,
             "ArrowRight": 39,
             "ArrowDown": 40,
+            " ": 32,
         }
-        text = {"text": "\r"} if key == "Enter" else {}
+        text = {"Enter": {"text": "\r"}, " ": {"text": " "}}.get(key, {})
         for kind in ("keyDown", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent",

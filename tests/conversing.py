@@ -1,6 +1,7 @@
 """Talking to the page of ``vitrail serve`` in a browser: what tests do on it, and where things stand on it."""
 
 import json
+from pathlib import Path
 
 QUESTION = "document.querySelector('#question')"
 SAID = "[...document.querySelectorAll('.said')].map((said) => said.innerText.trim())"
@@ -9,6 +10,19 @@ IDLE = "document.querySelector('.stop').hidden"
 NOTICE = "document.querySelector('#notice').innerText"
 PROBLEM = "([...document.querySelectorAll('.answer .problem:not([hidden])')].at(-1)?.innerText ?? '')"
 ATTACHED = "[...document.querySelectorAll('#foot .attached img')].map((image) => image.alt)"
+
+FITS = """[document.documentElement, document.querySelector('#conversation')]
+  .every((node) => node.scrollWidth <= innerWidth)"""
+WIDE = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre, #columns')
+  && node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1)
+  .map((node) => node.className || node.tagName)"""
+"""What is wider than the window, beyond what may be scrolled."""
+SMALL = """[...document.querySelectorAll('button, select, textarea, summary, [role=switch]')]
+  .filter((node) => node.checkVisibility())
+  .map((node) => [node.getAttribute('aria-label') || node.textContent, node.getBoundingClientRect()])
+  .filter(([, box]) => box.width && (box.width < 24 || box.height < 24)).map(([name]) => name)"""
+"""What no finger hits."""
+LOW_CONTRAST = (Path(__file__).parent / "serving" / "atlas" / "low_contrast.js").read_text(encoding="utf-8")
 
 
 def opened(browser, url, width=1280, height=800, **features):

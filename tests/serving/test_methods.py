@@ -1,4 +1,4 @@
-"""Methods of inference that requests switch on: what is offered, refused and told, and that nobody else's answer moves."""
+"""Methods of inference that requests switch on: what is offered, refused, told; nobody else's answer moves."""
 
 import base64
 import concurrent.futures
@@ -173,7 +173,14 @@ def test_memories_are_told_with_small_pictures(nano, memory, client):
 
 
 def test_a_stream_tells_it_once_at_the_end_of_the_first_choice(client):
-    asked = {"model": NAME, "messages": shown(picture(5)), "max_tokens": 6, "temperature": 1, "seed": 3, "n": 2}
+    asked = {
+        "model": NAME,
+        "messages": shown(picture(5)),
+        "max_tokens": 6,
+        "temperature": 1,
+        "seed": 3,
+        "n": 2,
+    }
     for names in (["vicrop"], ["vicrop", "gsearch"]):
         asked["extra_body"] = {"methods": names}
         whole = client.chat.completions.create(**asked)
@@ -223,7 +230,9 @@ def test_three_more_families(saved_family, family):
     with served(bundle, offered=[LOOKS, FEW]) as running:
         client = running.client()
         bodies = mixed([(), ("vicrop",), ("gsearch",), ("vicrop", "gsearch")], 4)
-        alone = [(said(one), told(one)) for one in (client.chat.completions.create(**body) for body in bodies)]
+        alone = [
+            (said(one), told(one)) for one in (client.chat.completions.create(**body) for body in bodies)
+        ]
         assert crowd(client, bodies) == alone
         (body,) = [one for one in bodies if one["seed"] == 2]
         chat = chat_of(picture(2), text="question 2")
@@ -234,7 +243,9 @@ def test_three_more_families(saved_family, family):
         views, (cut,) = methods["gsearch"]["views"], methods["gsearch"]["cuts"]
         layers = methods["gsearch"]["layers"]
         kept = sum(one["seen"].count(layers) for one in views)
-        assert 0 < kept <= cut["kept"] < cut["of"] and all(one["rows"] * one["cols"] == len(one["seen"]) for one in views)
+        assert 0 < kept <= cut["kept"] < cut["of"] and all(
+            one["rows"] * one["cols"] == len(one["seen"]) for one in views
+        )
 
 
 def test_prompt_methods_share_steps_and_others_wait_their_turn(nano, offered, monkeypatch):
@@ -331,6 +342,9 @@ def test_a_bundle_under_two_usings_is_one_under_both(nano):
         text = generate(nested, [chat], settings)[0].text
         assert Offers(nested).always[0][0] == "gsearch"
     assert text == expected(nano, [LOOKS, FEW], chat)
-    with using(nano, [LOOKS]) as looks, pytest.raises(ValueError, match="vicrop is named twice"):
-        with using(looks, [LOOKS]):
-            pass
+    with (
+        using(nano, [LOOKS]) as looks,
+        pytest.raises(ValueError, match="vicrop is named twice"),
+        using(looks, [LOOKS]),
+    ):
+        pass

@@ -72,9 +72,7 @@ def layers_seen(
     return seen
 
 
-def _pictures(
-    bundle: Bundle, prompt: Encoded, sent: Sequence[Image]
-) -> list[tuple[int, int, ImagePlan]]:
+def _pictures(bundle: Bundle, prompt: Encoded, sent: Sequence[Image]) -> list[tuple[int, int, ImagePlan]]:
     """Of the prompt's pictures those that were sent: number in the prompt, number among those sent, plan."""
     planner = bundle.encoder.planner
     if planner is None or not prompt.images:
@@ -86,9 +84,7 @@ def _pictures(
     numbers = {id(one): number for number, one in enumerate(sent)}
     plans = plans_of(planner, sizes)
     return [
-        (item, numbers[id(one)], plans[item])
-        for item, one in enumerate(prompt.images)
-        if id(one) in numbers
+        (item, numbers[id(one)], plans[item]) for item, one in enumerate(prompt.images) if id(one) in numbers
     ]
 
 

@@ -121,7 +121,9 @@ def using(
     named = [(name, one if isinstance(one, InferenceMethod) else build(name, one)) for name, one in methods]
     require_combinable([*there.items(), *named])
     if bundle.family.kind in ("encoder", "dual encoder"):
-        raise ValueError(f"{named[0][0]} is for models that answer, and {bundle.name} is {bundle.family.about}")
+        raise ValueError(
+            f"{named[0][0]} is for models that answer, and {bundle.name} is {bundle.family.about}"
+        )
     rules = {name: rule for name, one in named if (rule := one.rule(plain)) is not None}
     held = rules if outer is None else {**outer.rules, **rules}
     encoder = RewritingEncoder(plain, {**there, **dict(named)}, held)

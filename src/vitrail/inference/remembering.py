@@ -49,8 +49,8 @@ class Remembering(InferenceMethod):
             raise ValueError(str(error)) from None
 
     def cards(self, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The first :data:`SHOWN` memories of a trace (each with its ``name``), with their pictures, small, as data URLs
-        (``picture``), where they are still there.
+        """The first :data:`SHOWN` memories of a trace, each with its ``name``; those that are still there with their
+        ``picture``, small, as a data URL.
         """
         from vitrail.reporting.pictures import embed
 

@@ -36,9 +36,7 @@ POSTS: dict[str, tuple[str, type[BaseModel]]] = {
 }
 
 
-def create(
-    bundle: Bundle, settings: Serving, judge: ClueJudge | None = None, offered: Offered = ()
-) -> Gate:
+def create(bundle: Bundle, settings: Serving, judge: ClueJudge | None = None, offered: Offered = ()) -> Gate:
     """The endpoint for a model: one that writes answers chats and texts, an encoder gives embeddings.
 
     A model that writes also judges pictures where a ``judge`` of it is given. ``offered``: methods of inference, by
@@ -54,7 +52,9 @@ def create(
         raise ValueError(
             f"{offered[0][0]} is for models that answer, and {bundle.name} is {bundle.family.about}; do not offer it"
         )
-    endpoint: Endpoint = Embedding(bundle, settings) if embeds else Answering(bundle, settings, judge, offered)
+    endpoint: Endpoint = (
+        Embedding(bundle, settings) if embeds else Answering(bundle, settings, judge, offered)
+    )
     app = FastAPI(title="vitrail", docs_url=None, redoc_url=None, lifespan=endpoint.lifespan)
     app.add_api_route("/health", endpoint.health, methods=["GET"])
     app.add_api_route("/metrics", endpoint.told, methods=["GET"])

@@ -62,6 +62,9 @@ class Chosen:
         return Refused(400, printable(": ".join(filter(None, (where, method, text)))), param=where)
 
 
+NONE = Chosen()
+
+
 class Offers:
     """The methods of a server. ValueError for one that does not fit its model, or the methods that are always on."""
 
@@ -146,7 +149,7 @@ def _places(methods: Sequence[tuple[str, InferenceMethod]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, method in methods:
         config = getattr(method, "config", None)
-        for setting, value in (config.model_dump().items() if config is not None else ()):
+        for setting, value in config.model_dump().items() if config is not None else ():
             if isinstance(value, str) and (os.sep in value or Path(value).exists()):
                 instead = f"{name}'s {setting}"
                 found |= {str(Path(value).resolve()): instead, str(Path(value)): instead, value: instead}

@@ -20,7 +20,7 @@ from vitrail.inference.inputs import context_length, continuing
 from vitrail.inference.prompt_logprobs import prompt_logprobs
 from vitrail.inference.rewriting import CannotRewrite
 from vitrail.serving.errors import Refused
-from vitrail.serving.offers import Chosen
+from vitrail.serving.offers import NONE, Chosen
 from vitrail.serving.traces import traces, watched
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Order:
     echo: bool = False
     in_pieces: bool = True
     tools: tuple[dict[str, Any], ...] = ()
-    methods: Chosen = Chosen()
+    methods: Chosen = NONE
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What methods of inference did to a chat, as whoever asked it is told: small, plain JSON, without places on this machine.
+"""What methods of inference did to a chat, as whoever asked it is told: small, plain JSON, without the server's places.
 
 Each method that was on has an entry, empty where it had nothing to do. What a method did to the prompt it says itself
 (:meth:`~vitrail.inference.methods.InferenceMethod.told`); which visual tokens a rule in the decoder kept is read off
@@ -39,7 +39,9 @@ def watched(bundle: Bundle, prompt: Encoded) -> Iterator[Call | None]:
         yield call
 
 
-def traces(bundle: Bundle, chat: Chat, prompt: Encoded, call: Call | None = None) -> dict[str, dict[str, Any]]:
+def traces(
+    bundle: Bundle, chat: Chat, prompt: Encoded, call: Call | None = None
+) -> dict[str, dict[str, Any]]:
     """What each of the bundle's methods did to ``chat``, of which ``prompt`` became; ``call`` as of :func:`watched`."""
     encoder = bundle.encoder
     if not isinstance(encoder, RewritingEncoder):

@@ -5,21 +5,23 @@ import io
 import itertools
 import json
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from browser import Browser
 from conversing import (
     ASKED,
     ATTACHED,
+    FITS,
     IDLE,
+    LOW_CONTRAST,
     NOTICE,
     PROBLEM,
     QUESTION,
     SAID,
+    SMALL,
+    WIDE,
     answered,
     ask,
     click,
@@ -30,26 +32,9 @@ from conversing import (
 )
 from scripted_endpoint import Drop, Fault, Refuse, scripted
 
-pytestmark = pytest.mark.debian("chromium")
+pytestmark = [pytest.mark.debian("chromium"), pytest.mark.usefixtures("closed_afterwards")]
 
-LOW_CONTRAST = (Path(__file__).parents[1] / "atlas" / "low_contrast.js").read_text(encoding="utf-8")
 LONG = "A_very_long_word_without_any_place_where_a_line_could_break_" * 4
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture(autouse=True)
-def closed_afterwards(browser):
-    yield
-    browser.close_pages()
-
-
-@pytest.fixture
-def endpoint():
-    with scripted() as endpoint:
-        yield endpoint
 
 
 def shown(message):
@@ -456,11 +441,6 @@ def filled(page, endpoint, pictures):
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
     page = opened(browser, endpoint.url, width)
-    fits = """[document.documentElement, document.querySelector('#conversation')]
-      .every((node) => node.scrollWidth <= innerWidth)"""
-    wide = """[...document.querySelectorAll('main *')].filter((node) => !node.closest('pre, #columns')
-      && node.checkVisibility() && node.getBoundingClientRect().right > innerWidth + 1)
-      .map((node) => node.className || node.tagName)"""
 
     def readable():
         for scheme in ("dark", "light"):
@@ -469,10 +449,10 @@ def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
             assert (background == "rgb(247, 245, 240)") == (scheme == "light"), background
             assert page(LOW_CONTRAST) == [], scheme
 
-    assert page(fits)
+    assert page(FITS)
     readable()
     filled(page, endpoint, pictures)
-    assert page(wide) == [] and page(fits)
+    assert page(WIDE) == [] and page(FITS)
     readable()
     if width < 900:
         click(page, "#show-history")
@@ -483,7 +463,7 @@ def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
         assert page("document.activeElement.id") == "show-history"
         assert not page("document.querySelector('main').inert")
     click(page, "#columns [title^=Settings]")
-    assert page(fits) and page(
+    assert page(FITS) and page(
         "document.querySelector('#settings').getBoundingClientRect().right <= innerWidth"
     )
     readable()
@@ -492,10 +472,7 @@ def test_it_fits_and_can_be_read(browser, endpoint, pictures, width):
 def test_targets_are_big_enough_for_a_finger(browser, endpoint, pictures):
     page = opened(browser, endpoint.url, 320)
     filled(page, endpoint, pictures)
-    small = page("""[...document.querySelectorAll('button, select, textarea')].filter((node) => node.checkVisibility())
-      .map((node) => [node.getAttribute('aria-label') || node.textContent, node.getBoundingClientRect()])
-      .filter(([, box]) => box.width && (box.width < 24 || box.height < 24)).map(([name]) => name)""")
-    assert small == []
+    assert page(SMALL) == []
 
 
 def test_the_theme_is_chosen_and_kept(browser, endpoint):
