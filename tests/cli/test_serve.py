@@ -71,6 +71,42 @@ def test_what_is_refused(run, monkeypatch):
         serve.listen("127.0.0.1", 99999)
 
 
+def test_what_cannot_be_offered_is_refused_before_a_model_is_loaded(run):
+    code, _, err = run("serve", "nowhere", "--offer", "vicrob")
+    assert code == 2 and "did you mean 'vicrop'?" in err
+    code, _, err = run("serve", "nowhere", "--offer", "vicrop", "--offer", "gsearch:cut={1: 0.5}")
+    assert code == 2 and "cut" in err and "nowhere" not in err
+    assert parsed("m", "--offer", "vicrop", "--offer", "rap:memory=a").offer == ["vicrop", "rap:memory=a"]
+
+
+def test_methods_that_are_offered_reach_the_application(tmp_path, monkeypatch):
+    from vitrail.models.testbeds import nano
+    from vitrail.serving import application
+
+    class Stop(Exception):
+        pass
+
+    def created(bundle, settings, judge, offered):
+        assert offered == [("gsearch", {"cuts": {1: 0.5}})]
+        listed = application.Answering(bundle, settings, judge, offered).offers.about()
+        assert [(one["name"], one["always"]) for one in listed] == [("vicrop", True), ("gsearch", False)]
+        raise Stop
+
+    monkeypatch.setattr(application, "create", created)
+    nano.build(seed=0).save(tmp_path / "model")
+    words = (
+        str(tmp_path / "model"),
+        "--method",
+        "vicrop",
+        "--offer",
+        "gsearch:cuts={1: 0.5}",
+        "--together",
+        "1",
+    )
+    with pytest.raises(Stop):
+        serve.run(parsed(*words))
+
+
 def test_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"pip install 'vitrail\[serve\]'"):

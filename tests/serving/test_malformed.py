@@ -20,7 +20,7 @@ CHAT = {
     "max_tokens": 2, "top_p": 0.9, "top_k": 3, "seed": 1, "stop": ["zz"], "n": 1, "logprobs": True, "top_logprobs": 1,
     "stream": False, "stream_options": {"include_usage": True}, "repetition_penalty": 1.1, "user": "someone",
     "response_format": {"type": "text"}, "max_completion_tokens": 2, "logit_bias": {}, "metadata": {},
-    "tools": [], "tool_choice": "auto", "parallel_tool_calls": True,
+    "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "methods": ["vicrop", "gsearch"],
 }  # fmt: skip
 TEXT = {
     "model": NAME,
@@ -64,7 +64,8 @@ def broken(draw, whole):
 
 @pytest.fixture(scope="module")
 def server(nano):
-    with served(nano, max_tokens=8, choices=4, patience=5) as running:
+    offered = [("vicrop", {"base": 12}), ("gsearch", {"cuts": {1: 0.5}})]
+    with served(nano, offered=offered, max_tokens=8, choices=4, patience=5) as running:
         yield running
 
 

@@ -284,6 +284,8 @@ def test_no_place_of_the_server_s_is_told(nano, tmp_path):
         monkey = {**question(), "methods": ["fails"]}
         status, _, body = running.send(monkey)
         assert status == 400 and body["error"]["message"] == "methods: fails: fails's memory holds nothing"
+        listed = running.send(None, "/v1/models", "GET")[2]["data"][0]["methods"]
+        assert listed[0]["about"] == "chooses nothing"
         assert body["error"]["param"] == "methods"
         assert running.send(question())[0] == 200
 

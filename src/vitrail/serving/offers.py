@@ -130,7 +130,7 @@ class Offers:
         return [
             {
                 "name": name,
-                "about": registry.reference("inference", name).summary,
+                "about": _about(name, method),
                 "changes": method.changes,
                 "combines_with": [other for other, one in every if one.changes != method.changes],
                 "in_turn": name in self._rules,
@@ -138,6 +138,12 @@ class Offers:
             }
             for name, method in every
         ]
+
+
+def _about(name: str, method: InferenceMethod) -> str:
+    """One line: its summary where it is registered, else what it changes."""
+    known = name in registry.names("inference")
+    return (registry.reference("inference", name).summary if known else "") or f"chooses {method.changes}"
 
 
 def _refused(where: str, message: str) -> Refused:
