@@ -87,7 +87,7 @@ def test_methods_that_are_offered_reach_the_application(tmp_path, monkeypatch):
         pass
 
     def created(bundle, settings, judge, offered):
-        assert offered == [("gsearch", {"cuts": {1: 0.5}})]
+        assert [(name, settings["cuts"]) for name, settings in offered] == [("gsearch", {1: 0.5})]
         listed = application.Answering(bundle, settings, judge, offered).offers.about()
         assert [(one["name"], one["always"]) for one in listed] == [("vicrop", True), ("gsearch", False)]
         raise Stop

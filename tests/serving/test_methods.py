@@ -329,7 +329,7 @@ def test_traces_are_bounded(nano, monkeypatch):
 
     offers = [FEW]
     body = {"model": NAME, "messages": shown(picture(1), picture(2)), **SHORT, "methods": ["gsearch"]}
-    monkeypatch.setattr(kept_tokens, "MOST_CELLS", 10)
+    monkeypatch.setattr(kept_tokens, "MOST_CELLS", 5)
     with served(nano, offered=offers) as running:
         found = running.send(body)[2]["methods"]["gsearch"]
         assert found["left_out"] == 2 - len(found["views"]) > 0

@@ -1,13 +1,16 @@
 """Who is let in and who leaves: rows, tokens, clients that hang up, faults."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 
 from vitrail.data.records import Chat
 from vitrail.inference.continuous_batching import Running
+from vitrail.models.rules.standing import standing
 from vitrail.serving import scheduler
+from vitrail.serving.offers import Offers
 from vitrail.serving.orders import Begun, Ended, Order, carry_out
 from vitrail.serving.scheduler import InTurn, Together
 
@@ -84,6 +87,27 @@ def test_one_by_one(nano):
     tickets = [Told(one) for one in orders()[:2]]
     carried_out(worker, tickets)
     assert [ticket.answers for ticket in tickets] == [alone(nano, one.order) for one in tickets]
+
+
+def test_what_holds_in_the_decoder_waits_for_those_under_way_and_holds_for_nobody_else(nano):
+    few = Offers(nano, [("gsearch", {"cuts": {1: 0.5}})]).chosen(["gsearch"])
+    plain, another = Told(order("goes on", 2, 12)), Told(order("waits"))
+    turn, gone = (Told(replace(order(text), methods=few)) for text in ("its turn", "gone"))
+    worker = Together(nano, 64)
+    worker.begin(plain)
+    assert worker.takes(another) and not worker.takes(turn)
+    gone.cancelled.set()
+    assert worker.takes(gone), "nobody waits for it"
+    worker.begin(gone)
+    assert gone.ended == 1 and worker.tickets == [plain]
+    carried_out(worker, [])
+    worker.begin(turn)
+    assert worker.tickets == [turn] and not worker.room and not worker.takes(another)
+    worker.step()
+    assert not standing(nano.model) and worker.takes(another) and worker.takes(turn)
+    carried_out(worker, [another])
+    for ticket in (plain, turn, another):
+        assert ticket.answers == alone(nano, ticket.order) and not ticket.faults and ticket.ended == 1
 
 
 def test_who_hangs_up_frees_rows_and_line(nano):

@@ -87,7 +87,8 @@ class ViCrop(InferenceMethod):
         """The box, in pixels of the picture ``picture`` (from 0) of the chat's, whose ``size`` is told."""
         if "box" not in trace:
             return {}
-        size = chat.images[-1].open().size
+        shown = chat.images[-1]
+        size = (shown.width, shown.height) if shown.width and shown.height else shown.open().size
         return {"picture": len(chat.images) - 1, "size": list(size), "box": list(trace["box"])}
 
     def map(self, bundle: Bundle, chat: Chat, root: Path | None = None) -> np.ndarray:

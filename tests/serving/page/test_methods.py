@@ -173,6 +173,7 @@ def test_what_is_offered_no_more_is_switched_off(browser, endpoint):
     ask(page, "What?")
     page.wait(f"{IDLE} && {PROBLEM}.startsWith(\"Methods[0]: 'vicrop' is not offered here\")")
     page.wait("!document.querySelector('.column .words')")
+    assert "with vicrop" in page("document.querySelector('.facts').textContent")
     answered(page, "And?")
     assert "methods" not in endpoint.asked[1]
 
@@ -234,6 +235,8 @@ def test_what_the_methods_did_stands_below_the_answer(browser, endpoint, picture
     page.wait(
         "document.querySelector('#picture').open && document.querySelector('#picture img').naturalWidth"
     )
+    heard = page("[...document.querySelectorAll('#heard p')].at(-1).textContent")
+    assert heard == "End of the answer. What the methods did stands below it."
     assert page.errors == [] and own_requests_only(page, endpoint) == []
 
 

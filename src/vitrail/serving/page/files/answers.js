@@ -171,6 +171,7 @@ function facts(version) {
   if (version.tokens !== null) words.push(`${number(version.tokens)} ${version.tokens === 1 ? "token" : "tokens"}`);
   if (version.seconds !== null) words.push(`${version.seconds.toFixed(1)} s`);
   if (version.asked.temperature !== 0) words.push(`seed ${version.asked.seed}`);
+  if (version.asked.methods?.length && !version.did) words.push(`with ${version.asked.methods.join(" and ")}`);
   if (version.state === "stopped") words.push("stopped");
   if (version.reason === "length") words.push("cut off: no more tokens were allowed");
   return words.join(" · ");

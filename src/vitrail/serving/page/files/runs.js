@@ -58,9 +58,9 @@ export class Runs {
       Object.assign(run.version, ending(error, run.version));
       if (error instanceof Refusal && error.status === 401) refusedKey(error.message);
     }
-    const { text, problem, state } = run.version;
+    const { text, problem, state, did } = run.version;
     announcer.text(key, who, text, true);
-    announcer.say([who && `Answer ${who}.`, problem || (state === "stopped" ? "Stopped." : "End of the answer.")].filter(Boolean).join(" "));
+    announcer.say([who && `Answer ${who}.`, problem || (state === "stopped" ? "Stopped." : "End of the answer."), did && "What the methods did stands below it."].filter(Boolean).join(" "));
   }
 
   #told(run, key, who) {
