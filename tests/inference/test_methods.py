@@ -79,6 +79,16 @@ def test_a_method_changes_answers_while_it_is_used_alone(name, bundle):
     assert [one.tokens for one in many] != [one.tokens for one in plain]
 
 
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_method_gets_ready_and_tells_what_it_did_without_places(name, bundle):
+    method = build(name, SETTINGS[name])
+    method.require_live(bundle)
+    asked = chat("what is <Rex>", seed=3)
+    told = method.told(asked, method.rewrite(bundle, asked, None).trace)
+    assert MEMORY not in json.dumps(told) and len(json.dumps(told)) < 20_000
+    assert method.told(asked, {}) == {}, "nothing was done"
+
+
 def test_tokens_that_leave_equal_the_rule_itself(bundle):
     one = chat("what is it", images=1, seed=2)
     with using(bundle, [("gsearch", SETTINGS["gsearch"])]) as other:

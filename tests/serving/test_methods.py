@@ -23,7 +23,8 @@ from vitrail.serving.application import create
 from vitrail.serving.offers import Offers
 from vitrail.serving.settings import Serving
 
-LOOKS = ("vicrop", {"base": 12})
+LOOKS = ("vicrop", {"base": 12, "layer": 1})
+"""Reads its map where half of the visual tokens would be gone, if the other held then."""
 FEW = ("gsearch", {"cuts": {1: 0.5}})
 SHORT = {"max_tokens": 6, "temperature": 1, "seed": 4}
 """At a temperature: a nano model's likeliest answer says nothing, whatever it was asked."""
@@ -123,7 +124,7 @@ def test_the_crop_is_the_library_s_and_told(nano, client):
     asked = {"model": NAME, "messages": shown(first, last), **SHORT}
     plain = client.chat.completions.create(**asked)
     answer = client.chat.completions.create(**asked, extra_body={"methods": ["vicrop"]})
-    done = ViCrop(ViCrop.Config(base=12)).rewrite(nano, chat_of(first, last), None)
+    done = ViCrop(ViCrop.Config(base=12, layer=1)).rewrite(nano, chat_of(first, last), None)
     assert said(answer) == expected(nano, [LOOKS], chat_of(first, last)) != said(plain)
     assert told(answer) == {"vicrop": {"picture": 1, "size": [40, 24], "box": done.trace["box"]}}
     assert told(plain) is None and answer.usage.prompt_tokens > plain.usage.prompt_tokens

@@ -56,7 +56,7 @@ class Chosen:
         """What a client is told of a method that cannot."""
         text = str(error)
         for place, instead in self.places.items():
-            text = re.sub(rf"(?<!\w){re.escape(place)}(?!\w)", lambda _, said=instead: said, text)
+            text = instead.join(re.split(rf"(?<!\w){re.escape(place)}(?!\w)", text))
         own = any(name == method for name, _ in self.methods)
         where = "methods" if own or not method else "messages"
         return Refused(400, printable(": ".join(filter(None, (where, method, text)))), param=where)

@@ -133,8 +133,8 @@ class Together:
         assert isinstance(order, Order)
         with order.methods.using(self._bundle) as asked:
             found = begin(asked, order, tell)
-            for some in found[:1]:
-                tell_methods(asked, some[0], tell)
+            if found:
+                tell_methods(asked, found[0][0], tell)
         made = [[(self._row(one, order, tell), one) for one in some] for some in found]
         for some in made:
             groups.append([row for row, _ in some])
