@@ -16,6 +16,7 @@ from vitrail.data.records import Chat, Image
 from vitrail.inference.concepts import ConceptStore
 from vitrail.inference.generation import GenerationSettings, generate
 from vitrail.inference.methods import InferenceMethod, using
+from vitrail.inference.ragllava import RagLLaVA
 from vitrail.inference.rap import RAP
 from vitrail.inference.vicrop import ViCrop
 from vitrail.models.loading import load
@@ -246,6 +247,54 @@ def test_three_more_families(saved_family, family):
         kept = sum(one["seen"].count(layers) for one in views)
         assert 0 < kept <= cut["kept"] < cut["of"] and all(
             one["rows"] * one["cols"] == len(one["seen"]) for one in views
+        )
+
+
+def test_demonstrations_are_read_apart_and_counted(saved_family):
+    """A model that was changed inside answers in turn, with a rule in its decoder or without."""
+    bundle = load(saved_family("llava")).operated("aim")
+    shown_before = [*shown(picture(1), text="What is it?"), {"role": "assistant", "content": "a cat"}]
+    bodies = [
+        {
+            "model": NAME,
+            "messages": [*shown_before, *shown(picture(n))],
+            **SHORT,
+            "extra_body": {"methods": methods},
+        }
+        for n, methods in enumerate(([], ["aim"], ["aim", "gsearch"]))
+    ]
+    with served(bundle, offered=[("aim", {}), FEW]) as running:
+        client = running.client()
+        alone = [
+            (said(one), told(one)) for one in (client.chat.completions.create(**body) for body in bodies)
+        ]
+        assert crowd(client, bodies) == alone
+    plain, apart, few = (methods for _, methods in alone)
+    assert plain is None and apart == {"aim": {"demonstrations": 1}}
+    assert few["aim"] == {"demonstrations": 1}
+    assert [view["picture"] for view in few["gsearch"]["views"]] == [1], "the other picture is read apart"
+
+
+def test_evidence_is_told(nano, tmp_path):
+    path = tmp_path / "things"
+    with ConceptStore.open(path, writing=True, encoder=MeanColour()) as store:
+        store.add(concept("Rex"), concept("Mia"))
+    config = RagLLaVA.Config(memory=str(path), k=2, n=1)
+    method = RagLLaVA(config, ConceptStore.open(path, encoder=MeanColour()))
+    with served(nano, offered=[("ragllava", method)]) as running:
+        body = {**question("something green"), "methods": ["ragllava"]}
+        found = running.send(body)[2]["methods"]["ragllava"]
+        assert found["candidates"] == 2 and set(found["evidence"][0]) == {
+            "name",
+            "distance",
+            "p_yes",
+            "picture",
+        }
+        with ConceptStore.open(path, writing=True, encoder=MeanColour()) as store:
+            store.remove("Rex", "Mia")
+        status, _, answer = running.send(body)
+        assert status == 400 and answer["error"]["message"].startswith(
+            "methods: ragllava: ragllava's memory holds no picture"
         )
 
 
