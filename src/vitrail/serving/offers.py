@@ -76,8 +76,11 @@ class Offers:
             (name, one if isinstance(one, InferenceMethod) else build(name, one)) for name, one in offered
         )
         self._rules = set(encoder.rules) if isinstance(encoder, RewritingEncoder) else set()
-        for _, method in self.always:
-            method.require_live(plain)
+        for name, method in self.always:
+            try:
+                method.require_live(plain)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         names = [name for name, _ in self.offered]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -89,13 +92,13 @@ class Offers:
     def _require_fit(self, bundle: Bundle, plain: Bundle, name: str, method: InferenceMethod) -> None:
         try:
             require_combinable([*self.always, (name, method)])
+            method.require_live(plain)
+            with using(bundle, [(name, method)]) as answering:  # its rule is tried in the model
+                assert isinstance(answering.encoder, RewritingEncoder)
+                if name in answering.encoder.rules:
+                    self._rules.add(name)
         except ValueError as error:
             raise ValueError(f"{name} cannot be offered: {error}") from None
-        method.require_live(plain)
-        with using(bundle, [(name, method)]) as answering:  # its rule is tried in the model
-            assert isinstance(answering.encoder, RewritingEncoder)
-            if name in answering.encoder.rules:
-                self._rules.add(name)
 
     def chosen(self, names: Sequence[str]) -> Chosen:
         """What a request names, in the order in which it is offered, whatever the request's. :class:`Refused` (400) for
