@@ -110,6 +110,21 @@ def test_both_together_look_with_all_tokens_and_answer_with_few(bundle):
         assert generate(few, [alone.chat], SHORT) == found
 
 
+def test_one_inside_the_other_is_both_at_once(bundle):
+    question = chat("what is it", images=1, seed=2)
+    looks, few = (("vicrop", SETTINGS["vicrop"]), ("gsearch", SETTINGS["gsearch"]))
+    with using(bundle, [looks, few]) as both:
+        wanted = generate(both, [question], SHORT)
+    for outer, inner in ((looks, few), (few, looks)):
+        with using(bundle, [outer]) as one, using(one, [inner]) as other:
+            assert generate(other, [question], SHORT) == wanted
+            assert set(other.encoder.encode(question, add_generation_prompt=True).meta["methods"]) == {
+                "vicrop"
+            }
+            with pytest.raises(ValueError, match="is named twice"), using(one, [outer]):
+                pass
+
+
 def test_what_does_not_go_together_is_refused(bundle):
     with (
         pytest.raises(ValueError, match="vicrop is named twice"),

@@ -21,7 +21,6 @@ from vitrail.inference.rap import RAP
 from vitrail.inference.vicrop import ViCrop
 from vitrail.models.loading import load
 from vitrail.serving.application import create
-from vitrail.serving.offers import Offers
 from vitrail.serving.settings import Serving
 
 LOOKS = ("vicrop", {"base": 12, "layer": 1})
@@ -385,18 +384,3 @@ def test_traces_are_bounded(nano, monkeypatch):
         assert found["left_out"] == 2 - len(found["views"]) > 0
         monkeypatch.setattr(traces, "MOST_BYTES", 10)
         assert set(running.send(body)[2]["methods"]["gsearch"]) == {"too_long"}
-
-
-def test_a_bundle_under_two_usings_is_one_under_both(nano):
-    chat = chat_of(picture(7))
-    settings = GenerationSettings(max_new_tokens=6, temperature=1, seed=4)
-    with using(nano, [FEW]) as few, using(few, [LOOKS]) as nested:
-        text = generate(nested, [chat], settings)[0].text
-        assert Offers(nested).always[0][0] == "gsearch"
-    assert text == expected(nano, [LOOKS, FEW], chat)
-    with (
-        using(nano, [LOOKS]) as looks,
-        pytest.raises(ValueError, match="vicrop is named twice"),
-        using(looks, [LOOKS]),
-    ):
-        pass
