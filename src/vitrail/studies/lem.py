@@ -1,7 +1,7 @@
 """Do masks on one piece of each name, noun and verb align two languages better? (LEM, arXiv 2501.05700)
 
-``vitrail study lem --testbed nano``: about half a minute a cell on one core. Expected: above zero. A BERT of width 128 and
-three layers reads English and an invented language (once, by ordinary masking, kept in the cache); its vocabulary
+``vitrail study lem --testbed nano``: about half a minute a cell on one core. Expected: above zero. A BERT of width 128
+and three layers reads English and an invented language (once, by ordinary masking, kept in the cache); its vocabulary
 breaks that language's words into pieces. Then every arm reads 1,000 pairs of translations in two stages, for as many
 steps: their sentences one by one, and the pairs. They share what they say, and the stems of names. 160 pairs that
 nobody read, new ones for each seed, are retrieved by the margin of mean-pooled vectors from both sides.
