@@ -41,3 +41,9 @@ def crawl(folder: Path, files: int = 3, pages: int = 6) -> Path:
         records.append(record(f"{number}-gone", page("gone"), status="404 Not Found"))
         (folder / f"{number}.warc.gz").write_bytes(b"".join(members(records)))
     return folder
+
+
+def cut_off(path: Path, share: float = 0.95) -> None:
+    """Keep only the first ``share`` of a file."""
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * share)])

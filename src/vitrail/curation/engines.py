@@ -4,7 +4,8 @@ An engine calls a function on each task and waits. A task writes its result into
 there whole or not at all, so that an engine may call twice, in any order, and changes nothing that is written.
 
 Measured before this was built, a plain pool of processes over partitions was faster than Ray Data, Daft and datatrove
-on the same steps; those lose the order of rows besides. So the pool is ours and Ray gets the same function as tasks.
+on the same steps; those lose the order of rows besides. So the pool is ours and Ray gets the same function as tasks
+(``benchmarks/curation/compare.py`` measures it again).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal, get_args
+
+from vitrail.curation.ray_cluster import RayCluster
 
 Engine = Literal["process", "cores", "ray"]
 ATTEMPTS = 3
@@ -39,6 +42,7 @@ class Workers:
             raise ValueError(f"workers is {workers}; give 1 or more")
         self.engine, self.count = engine, workers or cores()
         self._pool: ProcessPoolExecutor | None = None
+        self._ray: RayCluster | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -47,10 +51,13 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; a Ray cluster that was running before stays."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+        if self._ray is not None:
+            self._ray.close()
+            self._ray = None
 
     def run(self, function: Callable[[Any], None], tasks: Sequence[Any]) -> None:
         """Call ``function`` (of a module, so that other processes find it) on each task.
@@ -58,8 +65,10 @@ class Workers:
         The first error of a task is raised when those at work have ended. RuntimeError when workers keep dying;
         ImportError for Ray that is not installed.
         """
-        if self.engine == "ray":
-            _on_ray(function, tasks)
+        if self.engine == "ray" and tasks:
+            if self._ray is None:
+                self._ray = RayCluster(self.count, ATTEMPTS)
+            self._ray.run(function, tasks)
         elif self.engine == "process" or min(self.count, len(tasks)) <= 1:
             for task in tasks:
                 function(task)
@@ -105,13 +114,3 @@ class Workers:
             raise
         return [task for index, task in enumerate(tasks) if index not in done]
 
-
-def _on_ray(function: Callable[[Any], None], tasks: Sequence[Any]) -> None:
-    try:
-        import ray
-    except ImportError:
-        raise ImportError("the engine 'ray' needs the package ray; install it, or use 'cores'") from None
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False)
-    remote = ray.remote(max_retries=ATTEMPTS)(function)
-    ray.get([remote.remote(task) for task in tasks])
