@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster: equal bytes, a killed worker, errors, on one cluster of two cores; starting it, pretended.
+"""The engine of a Ray cluster: equal bytes, a killed worker, errors, on one cluster of two cores; starts, pretended.
 
 Ray gives its own helpers 15 seconds to start, which a busy machine exceeds: what needs a real cluster is `long`.
 """
@@ -18,7 +18,6 @@ from vitrail.curation.engines import Workers
 from vitrail.curation.pipeline import Pipeline
 from vitrail.curation.ray_cluster import RayCluster
 from vitrail.curation.running import run
-
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +126,9 @@ def test_a_start_that_was_too_slow_is_tried_again_and_few_tasks_are_handed_in_at
         workers.run(done.append, range(20))
         assert made.running and made.most == 4 and made.retries == 2
     assert done == list(range(20)) and not made.running
-    assert [one["num_cpus"] for one in made.started] == [2, 2, 2] and os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert [one["num_cpus"] for one in made.started] == [2, 2, 2] and os.environ[
+        "RAY_USAGE_STATS_ENABLED"
+    ] == "0"
     monkeypatch.setitem(sys.modules, "ray", Pretended(fails=9))
     with pytest.raises(RuntimeError, match=r"did not start here in 3 tries \(The current node timed out"):
         RayCluster(2, 1)

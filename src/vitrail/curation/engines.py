@@ -113,4 +113,3 @@ class Workers:
             self.close()
             raise
         return [task for index, task in enumerate(tasks) if index not in done]
-

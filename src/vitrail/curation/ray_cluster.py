@@ -92,7 +92,11 @@ class RayCluster:
             self._ray.get(one)
         except exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError, exceptions.NodeDiedError) as error:
+        except (
+            exceptions.WorkerCrashedError,
+            exceptions.OutOfMemoryError,
+            exceptions.NodeDiedError,
+        ) as error:
             raise RuntimeError(
                 f"workers died {self._attempts} times at one partition; is memory short? Ray says: "
                 f"{str(error).splitlines()[0]}"
