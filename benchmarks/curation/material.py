@@ -1,4 +1,4 @@
-"""Pages of HTML as WARC files of Common Crawl's form: Debian's documentation, and composed pages where it is not enough.
+"""Pages of HTML as WARC files of Common Crawl's form: Debian's documentation, and composed pages beyond it.
 
     python benchmarks/curation/material.py --pages 2000 --files 8 --out FOLDER [--html /usr/share/doc]
 

@@ -6,6 +6,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 EXTRACTORS = ("resiliparse", "trafilatura")
@@ -52,7 +53,7 @@ def quality(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) - len(set(lines)) > 0.3 * len(lines):
         return "repeated lines"
-    pairs = Counter(zip(words, words[1:], strict=False))
+    pairs = Counter(pairwise(words))
     pair, count = max(pairs.items(), key=lambda one: (one[1], one[0]))
     if count * (len(pair[0]) + len(pair[1])) > 0.2 * len(text):
         return "repeated words"

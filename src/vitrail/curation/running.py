@@ -172,6 +172,7 @@ class _Run:
             for one, folder in zip(keys, folders, strict=True)
         ]  # fmt: skip
         self._work(write, tasks, "output")
+        self.cache.sweep(older_than_hours=0)  # what workers that died were making
         written = [self.cache.path(task.key) for task in tasks]
         total = add_up([*old, *read_counts(folder)] for old, folder in zip(counts, written, strict=True))
         files = self._linked(published(written))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
@@ -32,19 +34,31 @@ def decode(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
 
     ValueError says why it cannot be decoded, or that its header promises more than ``max_pixels``.
     """
+    with _opened(raw, max_pixels) as opened:
+        opened.load()
+        return opened
+
+
+def stated_size(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height as the header states them, before any turn; nothing is decoded. ValueError as :func:`decode`."""
+    with _opened(raw, max_pixels) as opened:
+        return opened.size
+
+
+@contextmanager
+def _opened(raw: bytes, max_pixels: int) -> Iterator[PILImage.Image]:
+    """The picture with its header read. Whatever goes wrong with it becomes a ValueError that says what."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow warns of damage that it reads past, and of large pictures
+            # Pillow warns of damage that it reads past, and of large pictures
+            warnings.simplefilter("ignore")
             opened = PILImage.open(io.BytesIO(raw), formats=PICTURE_FORMATS)
             width, height = opened.size
             if width * height > max_pixels:
                 raise _TooLarge(
                     f"the picture has {width} × {height} pixels, more than {max_pixels:,}; shrink it"
                 )
-            opened.load()
-            return opened
+            yield opened
     except _TooLarge as error:
         raise ValueError(str(error)) from None
     except PILImage.DecompressionBombError:

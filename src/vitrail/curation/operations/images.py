@@ -70,15 +70,12 @@ class ImageRules(Operation):
 def size_of(image: Image, root: Path) -> tuple[int, int] | None:
     """Width and height: of the file where there is one, else as said; None where neither is known.
 
-    ValueError or OSError for a file that is no picture.
+    ValueError or OSError for a file that is no picture, or promises too many pixels.
     """
     if image.url is None:
-        import io
+        from vitrail.data.decoding import stated_size
 
-        from PIL import Image as PILImage
-
-        with PILImage.open(io.BytesIO(image.read(root))) as picture:
-            return picture.size
+        return stated_size(image.read(root))
     return (image.width, image.height) if image.width and image.height else None
 
 
