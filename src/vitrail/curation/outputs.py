@@ -17,7 +17,7 @@ from typing import Any
 from vitrail.curation.counts import OperationCounts
 from vitrail.curation.operations.operation import Outcome, language_of
 from vitrail.curation.pipeline import OutputSettings
-from vitrail.curation.steps import read_kept
+from vitrail.curation.steps import read_kept, size_of
 from vitrail.data.readers.interleaved import (
     moscar_row,
     moscar_schema,
@@ -113,7 +113,7 @@ class _Parquet:
 
     def add(self, document: Document) -> None:
         self.rows.append(self.row(document))
-        self.size += sum(_size(part) for part in document.content)
+        self.size += sum(size_of(part) for part in document.content)
         if len(self.rows) >= _GROUP_ROWS or self.size >= _GROUP_BYTES:
             self._flush()
 
@@ -127,10 +127,6 @@ class _Parquet:
     def close(self) -> None:
         self._flush()
         self.writer.close()
-
-
-def _size(part: Any) -> int:
-    return len(part.text) if part.type == "text" else len(getattr(part, "bytes", None) or b"")
 
 
 def embedded(document: Document, base: Path) -> Document:

@@ -23,6 +23,8 @@ from vitrail.data.records import Document
 from vitrail.storage.cache import FolderCache
 
 _SKETCHES_A_BATCH = 1024
+_SKETCHED_BYTES = 64_000_000
+"""Documents that wait to be sketched together are sketched when they hold more than this."""
 
 
 @dataclass(frozen=True)
@@ -160,20 +162,42 @@ class _Worker:
         file = stack.enter_context(pa.OSFile(str(self.folder / "sketches.arrow"), "wb"))
         writer = stack.enter_context(pa.ipc.new_stream(file, schema))
         rows: list[dict[str, Any]] = []
+        pending: list[Document] = []
+        size = 0
+
+        def sketch() -> None:
+            nonlocal size
+            rows.extend(operation.sketches(pending))
+            pending.clear()
+            size = 0
 
         def flush() -> None:
             if rows:
                 writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
                 rows.clear()
 
-        stack.callback(flush)
+        def finish(kind: Any, *_: object) -> None:
+            if kind is None:
+                sketch()
+                flush()
+
+        stack.push(finish)
 
         def write(document: Document) -> None:
-            rows.append(operation.sketch(document))
+            nonlocal size
+            pending.append(document)
+            size += sum(size_of(part) for part in document.content)
+            if len(pending) >= operation.sketched_together or size > _SKETCHED_BYTES:
+                sketch()
             if len(rows) >= _SKETCHES_A_BATCH:
                 flush()
 
         return write
+
+
+def size_of(part: Any) -> int:
+    """Characters of a text, bytes of a medium that holds its own."""
+    return len(part.text) if part.type == "text" else len(getattr(part, "bytes", None) or b"")
 
 
 def read_kept(folder: Path) -> Iterator[Document]:

@@ -108,14 +108,19 @@ def _decide(data: Relevant, source: Any, scorer: Any, seed: int) -> Decisions:
     )
     operation = RankRelevance(config, scorer)
     operation.root = source.root or Path(".")
-    sketches = []
+    sketches: list[dict[str, Any]] = []
+    together: list[Document] = []
     for place, record in enumerate(source):
         if not isinstance(record, Document):
             raise ValueError(
                 f"record {place} of {data.source!r} is a {type(record).__name__.lower()}, and parts are judged in "
                 "documents; name data of documents"
             )
-        sketches.append(operation.sketch(record))
+        together.append(record)
+        if len(together) == operation.sketched_together:
+            sketches += operation.sketches(together)
+            together = []
+    sketches += operation.sketches(together)
     judge = operation.decide if data.threshold is None else _by_threshold(above, data.threshold)
     return {place: dict(one) for place, one in judge(sketches).items()}
 

@@ -127,7 +127,13 @@ class Operation:
 
 
 class CorpusOperation(Operation):
-    """Sketch, decide, apply. ``sketch_schema`` names the columns of a sketch (pyarrow fields)."""
+    """Sketch, decide, apply. ``sketch_schema`` names the columns of a sketch (pyarrow fields).
+
+    ``sketched_together``: how many documents :meth:`sketches` is given at once where there are as many. What is decided
+    must not depend on which these are.
+    """
+
+    sketched_together: ClassVar[int] = 1
 
     def sketch_schema(self) -> Any:
         """The Arrow schema of :meth:`sketch`."""
@@ -136,6 +142,10 @@ class CorpusOperation(Operation):
     def sketch(self, document: Document) -> dict[str, Any]:
         """What :meth:`decide` must know of a document."""
         raise NotImplementedError
+
+    def sketches(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
+        """The sketch of each document. For operations that are faster at many: a model in full batches."""
+        return [self.sketch(document) for document in documents]
 
     def decide(self, sketches: Iterable[dict[str, Any]]) -> Mapping[int, Any]:
         """Decisions (whatever JSON holds) by position in the corpus; a document without one stays as it is.

@@ -6,14 +6,17 @@ with 63 pictures i′ of other documents of its language; a picture i iff for at
 highest of {s(t, i)} ∪ {s(t′₁ … t′₆₃, i)} with texts t′ of similar length. Ties count for the pair itself. As only
 ranks decide, nothing changes under an increasing transform of the scores, so that lengths and languages compare.
 
+Scores within ``TIES`` of each other are ties: an embedding's last digits depend on the batch that it was made in, and
+pictures and texts that are there many times must not be ranked by them.
+
 Negatives are drawn from at most ``pool`` documents a language (the first ones by a hash of their place), and texts
 from the ``length_window`` nearest in length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,6 +32,11 @@ from vitrail.curation.operations.operation import (
     without_parts,
 )
 from vitrail.data.records import Document, Image, Text
+
+TIES = 1e-5
+"""Cosines that differ by no more are taken for equal."""
+_HELD_PIXELS = 32_000_000
+"""Pixels of decoded pictures that wait for a batch to be full."""
 
 
 def in_top(
@@ -107,6 +115,7 @@ class RankRelevance(CorpusOperation):
             return self
 
     config: Config
+    sketched_together: ClassVar[int] = 64
 
     def __init__(self, config: Config, scorer: Any = None) -> None:
         super().__init__(config)
@@ -141,28 +150,67 @@ class RankRelevance(CorpusOperation):
 
     def sketch(self, document: Document) -> dict[str, Any]:
         """See :meth:`sketch_schema`."""
-        texts = texts_of(document)
-        pictures, readable = [], []
-        for number, image in enumerate(images_of(document)):
-            try:
-                pictures.append(image.open(self.root))
-                readable.append(number)
-            except (ValueError, OSError):
-                continue
-        judged = bool(texts and pictures)
-        embedded = self.scorer.embed_texts(texts) if judged else np.zeros((0, 0))
-        seen = self.scorer.embed_images(pictures) if judged else np.zeros((0, 0))
-        if judged and embedded.shape[1] != seen.shape[1]:
+        return self.sketches([document])[0]
+
+    def sketches(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
+        """See :meth:`sketch_schema`. Pictures of all documents share batches, and so do texts, longest first."""
+        texts = [texts_of(document) for document in documents]
+        readable, seen = self._seen(documents, [bool(one) for one in texts])
+        judged = [bool(a and b) for a, b in zip(texts, readable, strict=True)]
+        read = self._read([text for one, both in zip(texts, judged, strict=True) if both for text in one])
+        if len(read) and read.shape[1] != seen.shape[1]:
             raise ValueError(
-                f"texts have {embedded.shape[1]} dimensions and pictures {seen.shape[1]}; use one dual encoder"
+                f"texts have {read.shape[1]} dimensions and pictures {seen.shape[1]}; use one dual encoder"
             )
-        return {
-            "language": language_of(document),
-            "lengths": [len(text) for text in texts],
-            "texts": np.asarray(embedded, dtype="<f4").tobytes(),
-            "images": np.asarray(seen, dtype="<f4").tobytes(),
-            "readable": readable,
-        }
+        found, text_at, image_at = [], 0, 0
+        for document, some, pictures, both in zip(documents, texts, readable, judged, strict=True):
+            text_to, image_to = text_at + len(some) * both, image_at + len(pictures) * both
+            row = {
+                "language": language_of(document),
+                "lengths": [len(text) for text in some],
+                "texts": np.asarray(read[text_at:text_to], dtype="<f4").tobytes(),
+                "images": np.asarray(seen[image_at:image_to], dtype="<f4").tobytes(),
+                "readable": pictures,
+            }
+            found.append(row)
+            text_at, image_at = text_to, image_to
+        return found
+
+    def _seen(
+        self, documents: Sequence[Document], wanted: Sequence[bool]
+    ) -> tuple[list[list[int]], np.ndarray]:
+        """Which pictures of each document can be decoded, and the embeddings of all in ``wanted`` documents."""
+        size = getattr(self.scorer, "batch_size", 32)
+        readable: list[list[int]] = []
+        parts: list[np.ndarray] = []
+        held: list[Any] = []
+        pixels = 0
+        for document, embed in zip(documents, wanted, strict=True):
+            readable.append([])
+            for number, image in enumerate(images_of(document)):
+                try:
+                    picture = image.open(self.root)
+                except (ValueError, OSError):
+                    continue
+                readable[-1].append(number)
+                if embed:
+                    held.append(picture)
+                    pixels += picture.width * picture.height
+                if len(held) == size or pixels > _HELD_PIXELS:
+                    parts.append(self.scorer.embed_images(held))
+                    held, pixels = [], 0
+        if held:
+            parts.append(self.scorer.embed_images(held))
+        return readable, np.concatenate(parts) if parts else np.zeros((0, 0))
+
+    def _read(self, texts: list[str]) -> np.ndarray:
+        """Embeddings of texts in their order; equal ones are read once."""
+        if not texts:
+            return np.zeros((0, 0))
+        once = sorted(set(texts), key=lambda text: (-len(text), text))
+        place = {text: number for number, text in enumerate(once)}
+        found: np.ndarray = self.scorer.embed_texts(once)
+        return found[[place[text] for text in texts]]
 
     def decide(self, sketches: Iterable[dict[str, Any]]) -> Mapping[int, Any]:
         """For each document with texts and pictures at hand: which of its texts and pictures stay."""
@@ -226,9 +274,9 @@ class RankRelevance(CorpusOperation):
         columns = np.tile(np.arange(len(images)), len(texts))
         scores = (texts[rows] * images[columns]).sum(axis=1)
         foreign = pool.image_matrix[others[windows(len(others), len(rows), n, random)]]
-        text_ok = in_top(scores, np.einsum("pnd,pd->pn", foreign, texts[rows]), k)
+        text_ok = in_top(scores + TIES, np.einsum("pnd,pd->pn", foreign, texts[rows]), k)
         drawn = np.concatenate([one[windows(len(one), len(images), n, random)] for one in near])
-        image_ok = in_top(scores, np.einsum("pnd,pd->pn", pool.text_matrix[drawn], images[columns]), k)
+        image_ok = in_top(scores + TIES, np.einsum("pnd,pd->pn", pool.text_matrix[drawn], images[columns]), k)
         shape = (len(texts), len(images))
         return np.any(text_ok.reshape(shape), axis=1), np.any(image_ok.reshape(shape), axis=0)
 
