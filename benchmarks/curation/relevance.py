@@ -2,9 +2,9 @@
 
     python benchmarks/curation/relevance.py [--documents 48] [--hidden 256] [--layers 6] [--threads 1] [--repeats 2]
 
-A SigLIP of random weights (224 pixels, patches of 32) embeds pages of one to four pictures, one by one and 64 at a time;
-embedding costs the same whatever the weights. Decisions must be equal. Seconds are of the processor, the best of the
-repeats; pages are made anew each time, ways in turns.
+A SigLIP of random weights (224 pixels, patches of 32) embeds pages of one to four pictures, one by one and 64 at a
+time; embedding costs the same whatever the weights. Decisions must be equal. Seconds are of the processor, the best of
+the repeats, ways in turns. Give 24 documents or more: negatives come from the others.
 """
 
 from __future__ import annotations
