@@ -67,8 +67,8 @@ def from_pool(
 ) -> dict[int, Figure]:
     """The share of ``task``'s questions answered right at each number of shots; answers are kept in ``folder``.
 
-    ``examples`` are settings of the instruction ``in_context``: ``pool``, ``retriever``, ``encoder``, ``show``, ``cheat``
-    …; the task's own instruction puts examples and question. Without examples nothing is retrieved.
+    ``examples`` are settings of the instruction ``in_context``: ``pool``, ``retriever``, ``encoder``, ``show``,
+    ``cheat`` …; the task's own instruction puts examples and question. Without examples nothing is retrieved.
     """
     from vitrail.evaluation.answers import read_answers
     from vitrail.evaluation.figures import accuracy

@@ -46,7 +46,7 @@ def nearest(
 def rices(
     query: Float[np.ndarray, "dim"], bank: Float[np.ndarray, "items dim"], k: int, without: Sequence[int] = ()
 ) -> list[int]:
-    """The places of ``k`` examples in the order in which they are shown: the nearest last. Errors as :func:`nearest`."""
+    """The places of ``k`` examples in the order they are shown in, the nearest last. Errors as :func:`nearest`."""
     return nearest(query, bank, k, without)[::-1]
 
 
