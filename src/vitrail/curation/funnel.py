@@ -1,4 +1,6 @@
-"""The funnel of a curated folder: how many documents came to each operation, what left and why, with samples."""
+"""The funnel of a curated folder: how many documents came to each operation, what left and why, with samples; how long
+documents are that stayed; duplicates in pairs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.curation.counts import OperationCounts, add_up
+from vitrail.curation.distributions import MEASURES, Distributions, middle, table
 from vitrail.curation.running import FUNNEL, PIPELINE
 from vitrail.reporting.page import Page
 from vitrail.reporting.tables import Code, DataTable, Headline
@@ -14,14 +17,18 @@ from vitrail.reporting.tables import Code, DataTable, Headline
 
 def read_funnel(folder: Path | str) -> list[OperationCounts]:
     """The counts of a finished run, checked. ValueError for a folder that holds none."""
+    rows = _rows(folder)["operations"]
+    return add_up([[OperationCounts.from_json(values) for values in rows]])
+
+
+def _rows(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / FUNNEL
     if not path.is_file():
         raise ValueError(
             f"{folder} holds no finished run of a pipeline ({FUNNEL} is not there); run it with: "
             "vitrail data run PIPELINE --out DIR"
         )
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return add_up([[OperationCounts.from_json(values) for values in rows["operations"]]])
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 COLUMNS = ("operation", "seen", "kept", "kept %", "changed", "dropped", "set aside", "parts removed")
@@ -80,6 +87,12 @@ def page_of(folder: Path | str) -> Page:
     if languages_of(counts):
         section = page.section("Languages", folded=True)
         section.add(DataTable(("operation", "language", "seen", "kept"), languages_of(counts)))
+    rows = _rows(folder)
+    _distributions(page, rows.get("distributions", {}))
+    for name, pairs in rows.get("duplicates", {}).items():
+        columns = tuple(pairs[0])
+        section = page.section(f"Duplicates: {name}", "The first pairs, as they came to it.", folded=True)
+        section.add(DataTable(columns, [tuple(pair[column] for column in columns) for pair in pairs]))
     for one in counts:
         shown = [
             (label, str(row["id"]), row["text"], row.get("detail", ""))
@@ -93,3 +106,17 @@ def page_of(folder: Path | str) -> Page:
         Code((folder / PIPELINE).read_text(encoding="utf-8"), language="yaml")
     )
     return page
+
+
+def _distributions(page: Page, found: Distributions) -> None:
+    if not found:
+        return
+    section = page.section("What stayed", "Documents in steps that double.")
+    rows = [
+        (language or "–", sum(measures["texts"].values()), *(middle(measures[name]) for name in MEASURES))
+        for language, measures in found.items()
+    ]
+    names = ("language", "documents", *(f"{name}, median in" for name in MEASURES))
+    section.add(DataTable(names, rows))
+    for name in MEASURES:
+        section.add(DataTable((f"{name} of a document", "documents", "%"), table(found, name)))

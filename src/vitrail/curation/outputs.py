@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitrail.curation import distributions
 from vitrail.curation.counts import OperationCounts
 from vitrail.curation.operations.operation import Outcome, language_of
 from vitrail.curation.pipeline import OutputSettings
@@ -34,6 +35,7 @@ from vitrail.storage.cache import FolderCache
 _GROUP_ROWS = 256
 _GROUP_BYTES = 16_000_000
 OUTPUT = "output"
+DISTRIBUTIONS = "distributions.json"
 UNKNOWN = "und"
 """The folder of documents whose language nobody looked for (ISO 639-3 "undetermined")."""
 
@@ -57,6 +59,7 @@ def write(task: WriteTask) -> None:
 def _write(task: WriteTask, folder: Path) -> None:
     writers: dict[str, Any] = {}
     counts = OperationCounts(OUTPUT)
+    shapes: distributions.Distributions = {}
     try:
         for document in read_kept(task.before):
             language = (language_of(document) or UNKNOWN) if task.settings.by_language else "all"
@@ -69,11 +72,13 @@ def _write(task: WriteTask, folder: Path) -> None:
                 counts.add_fault(document, "cannot be written", str(error))
                 continue
             counts.add(document, Outcome(document))
+            distributions.add(shapes, document)
     finally:
         for writer in writers.values():
             writer.close()
     text = json.dumps([counts.as_json()], ensure_ascii=False)
     (folder / "counts.json").write_bytes(text.encode("utf-8", "replace"))
+    (folder / DISTRIBUTIONS).write_bytes(json.dumps(shapes, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _safe(name: str) -> str:

@@ -123,7 +123,10 @@ def code_fingerprint() -> str:
     folder = Path(__file__).parent
     files = [folder / "inputs", folder / "operations", folder / "lectures", folder / "fetching"]
     sources = sorted(path for inner in files for path in inner.rglob("*.py"))
-    beside = ("steps.py", "outputs.py", "text_classifier.py", "math_text.py", "ngram_quality.py")
+    beside = (
+        "steps.py", "outputs.py", "distributions.py", "duplicate_pairs.py", "text_classifier.py", "math_text.py",
+        "ngram_quality.py",
+    )  # fmt: skip
     return key(*(path.read_bytes() for path in [*sources, *(folder / name for name in beside)]))
 
 

@@ -70,7 +70,8 @@ class RayCluster:
         keep dying.
         """
         remote = self._ray.remote(max_retries=self._attempts - 1)(function)
-        waiting, running = iter(tasks), []
+        waiting = iter(tasks)
+        running: list[Any] = []
         try:
             while True:
                 room = 2 * max(int(self._ray.cluster_resources().get("CPU", 1)), 1) - len(running)

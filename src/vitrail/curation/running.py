@@ -2,7 +2,8 @@
 
     OUT/data/<language>/00000.parquet   what was kept, a file for each partition (``OUT/data/00000.parquet`` without
                                         languages)
-    OUT/funnel.json                     counts of every operation, by reason and language
+    OUT/funnel.json                     counts of every operation, by reason and language; how long documents are;
+                                        pairs of duplicates
     OUT/pipeline.yaml                   the pipeline, every default filled in
     OUT/work/                           every partition after every step; a run that is repeated goes on from there
 
@@ -20,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitrail.curation import distributions
 from vitrail.curation.counts import OperationCounts, add_up
+from vitrail.curation.duplicate_pairs import pairs_of
 from vitrail.curation.engines import Engine, Workers
 from vitrail.curation.operations.operation import CorpusOperation, Operation
-from vitrail.curation.outputs import WriteTask, published, write
+from vitrail.curation.outputs import DISTRIBUTIONS, WriteTask, published, write
 from vitrail.curation.pipeline import Pipeline, code_fingerprint, identity, input_files
 from vitrail.curation.steps import (
     Sketches,
@@ -40,6 +43,7 @@ from vitrail.storage.cache import FolderCache, file_digest, key
 from vitrail.storage.lock import FileLock
 
 FUNNEL, PIPELINE, DATA, WORK = "funnel.json", "pipeline.yaml", "data", "work"
+PAIRS = "pairs.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class _Run:
         self.workers, self.say = workers, say
         for operation in operations:
             operation.root, operation.say = base, say
+        self.pairs: dict[str, list[dict[str, Any]]] = {}
         self.cache = FolderCache(out / WORK)
         self.cache.sweep(older_than_hours=0)
         self.identities = [
@@ -155,10 +160,13 @@ class _Run:
             return [("", None) for _ in keys]
         operation = self.operations[step.applies]
         assert isinstance(operation, CorpusOperation)
-        made = key("decide", self.identities[step.applies], keys)
+        name = self.pipeline.names()[step.applies]
+        made = key("decide", code_fingerprint(), self.identities[step.applies], keys)
         if made not in self.cache:
-            self.say(f"{self.pipeline.names()[step.applies]}: deciding over {len(folders):,} partitions")
+            self.say(f"{name}: deciding over {len(folders):,} partitions")
         folder = self.cache.get_or_make(made, lambda folder: _decide(operation, folders, folder))
+        if pairs := json.loads((folder / PAIRS).read_bytes()):
+            self.pairs[name] = pairs
         files = [folder / f"{number:05d}.json" for number in range(len(folders))]
         return [(file_digest(path), path) for path in files]
 
@@ -176,7 +184,14 @@ class _Run:
         written = [self.cache.path(task.key) for task in tasks]
         total = add_up([*old, *read_counts(folder)] for old, folder in zip(counts, written, strict=True))
         files = self._linked(published(written))
-        rows = {"operations": [one.as_json() for one in total], "partitions": len(folders)}
+        rows = {
+            "operations": [one.as_json() for one in total],
+            "partitions": len(folders),
+            "distributions": distributions.add_up(
+                json.loads((folder / DISTRIBUTIONS).read_bytes()) for folder in written
+            ),
+            "duplicates": self.pairs,
+        }
         atomic.write_text(self.out / FUNNEL, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         return Ran(self.out, total, files, len(folders))
 
@@ -213,3 +228,5 @@ def _decide(operation: CorpusOperation, folders: list[Path], folder: Path) -> No
         mine = {str(place - start): decisions[place] for place in range(start, end) if place in decisions}
         (folder / f"{number:05d}.json").write_text(json.dumps(mine), encoding="utf-8")
         start = end
+    text = json.dumps(pairs_of(decisions, folders), ensure_ascii=False)
+    (folder / PAIRS).write_bytes(text.encode("utf-8", "replace"))
