@@ -47,3 +47,9 @@ def cut_off(path: Path, share: float = 0.95) -> None:
     """Keep only the first ``share`` of a file."""
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * share)])
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """What a run wrote that must not depend on how it was made."""
+    files = [path for path in (folder / "data").rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / "funnel.json"]}

@@ -23,6 +23,7 @@ from vitrail.curation.inputs import INPUT, read_documents
 from vitrail.curation.pipeline import InputSettings, Pipeline
 from vitrail.curation.running import run
 from vitrail.data.readers import open_source
+from web_archives import tree
 
 LONG = 120_000_000
 """Bytes of a line that never ends."""
@@ -32,11 +33,6 @@ def made(name: str, files: str, *operations, **output) -> Pipeline:
     return Pipeline.model_validate(
         {"input": {"name": name, "files": [files]}, "operations": list(operations), "output": output}
     )
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    files = [path for path in (folder / "data").rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / "funnel.json"]}
 
 
 def endless(path: Path, begin: bytes = b"", end: bytes = b"") -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from vitrail.curation.engines import Workers
 from vitrail.curation.pipeline import Pipeline
 from vitrail.curation.ray_cluster import RayCluster
 from vitrail.curation.running import run
+from web_archives import tree
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,6 @@ def cluster():
     made = RayCluster(2, 1)
     yield made
     made.close()
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    files = [path for path in (folder / "data").rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / "funnel.json"]}
 
 
 @pytest.mark.long

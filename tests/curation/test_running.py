@@ -16,6 +16,7 @@ from vitrail.curation.engines import Workers
 from vitrail.curation.pipeline import Pipeline, read_pipeline
 from vitrail.curation.running import run
 from vitrail.data.readers import open_source
+from web_archives import tree
 
 OPERATIONS = ["extract", {"name": "document_length", "min_characters": 400, "combine": "or"}]
 
@@ -28,12 +29,6 @@ def pipeline(*operations, **output):
             "output": output,
         }
     )
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """What must not depend on how it was made."""
-    files = [path for path in (folder / "data").rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / "funnel.json"]}
 
 
 @pytest.fixture

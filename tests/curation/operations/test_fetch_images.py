@@ -13,16 +13,12 @@ from vitrail.curation.pipeline import Pipeline
 from vitrail.curation.running import run
 from vitrail.data.readers import open_source
 from vitrail.data.records import Document, Image, Text
+from web_archives import tree
 
 pytest.importorskip("protego")
 FETCH = {
     "name": "fetch_images", "per_second": 1e6, "allow_networks": ["127.0.0.0/8"], "ports": [], "retries": 0,
 }  # fmt: skip
-
-
-def tree(folder):
-    files = [path for path in (folder / "data").rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in [*files, folder / "funnel.json"]}
 
 
 @pytest.fixture
