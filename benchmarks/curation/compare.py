@@ -8,8 +8,9 @@ WARC files → main text → rules of quality → language → exact duplicates.
 (`same_steps.py`); readers, extraction's sandbox, serialising, workers and duplicates are each one's own, and the texts
 kept must be equal. `plain` is the same in one loop, `vitrail-own` has vitrail's own operations instead, whose texts
 differ. datatrove gets an environment of its own under the work folder (made with uv, once). Documents a processor
-second count workers and start-up; `without_start` leaves out what a run on two pages costs. Contestants run in turns,
-so that other work on the machine meets all of them: processor seconds are what to compare on a busy one.
+second count workers and start-up; `without_start` leaves out what a run on two pages costs, where most of a run is not
+that. Contestants run in turns, so that other work on the machine meets all of them: processor seconds are what to
+compare on a busy one.
 """
 
 from __future__ import annotations
@@ -158,10 +159,11 @@ def main() -> None:
 def row(entrant: tuple[str, int], results: list[dict[str, Any]], start: float, pages: int) -> dict[str, Any]:
     """The best of the repeats."""
     cpu, wall = min(one["cpu"] for one in results), min(one["wall"] for one in results)
+    net = cpu - start if cpu > 1.5 * start else None
     return {
         "who": entrant[0], "workers": entrant[1], "kept": results[0]["kept"], "texts": results[0]["texts"],
         "pages_a_second": round(pages / wall, 1), "pages_a_processor_second": round(pages / cpu, 1),
-        "without_start": round(pages / max(cpu - start, 1e-3), 1), "cpu": round(cpu, 2), "start": round(start, 2),
+        "without_start": net and round(pages / net, 1), "cpu": round(cpu, 2), "start": round(start, 2),
     }  # fmt: skip
 
 
@@ -173,7 +175,8 @@ def ratios(table: list[dict[str, Any]]) -> dict[str, float]:
         other = by.get(("datatrove", workers))
         if who.startswith("vitrail") and other is not None:
             for name in ("pages_a_second", "pages_a_processor_second", "without_start"):
-                found[f"{who} / datatrove, {workers}: {name}"] = round(line[name] / other[name], 2)
+                if line[name] and other[name]:
+                    found[f"{who} / datatrove, {workers}: {name}"] = round(line[name] / other[name], 2)
         if workers > 1 and (who, 1) in by:
             found[f"{who}: {workers} / 1: pages_a_second"] = round(
                 line["pages_a_second"] / by[who, 1]["pages_a_second"], 2
