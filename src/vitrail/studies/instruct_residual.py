@@ -149,5 +149,5 @@ STUDY = Taught(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 12},
 )
