@@ -108,6 +108,70 @@ def test_what_was_refused_is_asked_again_only_when_told(tmp_path):
     assert last.path.read_bytes() == never.path.read_bytes(), "as if nothing had been refused"
 
 
+@pytest.fixture
+def quick(tmp_path):
+    """Seven questions, asked in windows of four with short waits."""
+    source = open_source(str(written([chat(f"q{n}", id=f"q{n}") for n in range(7)], tmp_path)))
+    task = Task.model_validate({"name": "own", **LETTER, "instruction": "plain"})
+
+    def ask(server, folder="out", retry_refused=False, **settings):
+        model = remote(server, tmp_path, **{"retries": 1, "wait": 0.01, **settings})
+        once = {"source": source, "batch_size": 1, "retry_refused": retry_refused}
+        return read_answers(run_task(task, model, tmp_path / folder, **once))
+
+    return ask
+
+
+def test_what_is_never_answered_is_set_aside_as_what_is_refused(quick):
+    with echoing() as server:
+        server.refused = {"q1": (500, "a bad picture"), "q2": (413, "large")}
+        server.odd = {"q5": None, "q6": b"<html>"}
+        first = quick(server)
+        told = [(row["id"], row.get("failed", "–"), row.get("refused")) for row in first.set_aside]
+        assert told == [("q1", 500, None), ("q2", "–", 413), ("q5", None, None), ("q6", None, None)]
+        found = score(first.path)
+        assert first.complete and (found.rows, found.overall.n, found.set_aside, found.missing) == (
+            7,
+            3,
+            4,
+            0,
+        )
+        assert any(
+            "did not answer after 2 tries: HTTP 500: a bad picture" in reason for reason in found.reasons
+        )
+        asked = len(server.seen)
+        assert quick(server).path.read_bytes() == first.path.read_bytes() and len(server.seen) == asked
+        server.refused.clear(), server.odd.clear()
+        last = quick(server, retry_refused=True)
+        never = quick(server, "never")
+    assert not last.set_aside and last.path.read_bytes() == never.path.read_bytes()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["down", "the chats alone"])
+def test_a_server_that_goes_down_stops_the_run_and_sets_nothing_aside(quick, whole, tmp_path):
+    """q1 is answered by none and q5 on by nobody: a window of four is written before that is known."""
+    with echoing() as server:
+        server.refused = {f"q{n}": (500, "no") for n in (1, 2, 3, 4, 5, 6)}
+        if whole:
+            server.models = 502
+        match = "/v1/models fails as well" if whole else "none of 5 chats in a row"
+        with pytest.raises(ValueError, match=match):
+            quick(server, concurrency=1, failures_in_a_row=5)
+        lines = read_answers(tmp_path / "out" / "own" / "trained.jsonl")
+        assert not lines.set_aside and {row["id"] for row in lines.rows} <= {"q0"} and not lines.complete
+        server.refused, server.models = {}, 200
+        again, never = quick(server), quick(server, "never")
+    assert again.path.read_bytes() == never.path.read_bytes() and len(again.rows) == 7
+
+
+def test_a_run_without_any_answer_says_so(quick, tmp_path):
+    with echoing() as server:
+        server.refused = {f"q{n}": (500, "no") for n in range(7)}
+        with pytest.raises(ValueError, match=r"none of 7 questions was answered; .* HTTP 500: no; look at"):
+            quick(server)
+        assert score(tmp_path / "out" / "own" / "trained.jsonl").missing == 7
+
+
 def test_a_key_that_is_wrong_ends_the_run_and_loses_nothing(tmp_path):
     source = open_source(str(written([chat(f"q{n}", id=f"q{n}") for n in range(6)], tmp_path)))
     task = Task.model_validate({"name": "own", **LETTER, "instruction": "plain"})

@@ -10,6 +10,7 @@ from echoes import echoing
 from vitrail.inference.answerers import question
 from vitrail.inference.generation import GenerationSettings
 from vitrail.inference.remote import BudgetSpent, Refusal, RemoteAnswerer, RemoteSettings
+from vitrail.inference.remote_failures import AddressDown
 
 
 @pytest.fixture
@@ -94,6 +95,60 @@ def test_a_chat_that_is_refused_for_what_it_is_stops_no_other(fake, tmp_path):
     missing = question("what?", images=[gone])
     (unsent,) = one.ask_each([missing], root=tmp_path)
     assert unsent.status is None and "not-there.png" in unsent.reason
+
+
+def test_a_chat_that_is_never_answered_stops_no_other(fake, tmp_path):
+    """An error each time, a connection that breaks each time, three answers that cannot be read."""
+    fake.refused = {"q1": (500, "a bad picture")}
+    fake.odd = {"q2": None, "q3": b"\xff\xfe<html>", "q4": b'{"choices": []}', "q5": b"[" * 100_000}
+    one = answerer(fake, tmp_path, retries=1)
+    found = one.ask_each([question(f"q{n}") for n in range(8)])
+    assert [getattr(reply, "failed", None) for reply in found] == [None, *5 * [True], None, None]
+    assert [reply.status for reply in found[1:6]] == [500, None, None, None, None]
+    reasons = ("HTTP 500: a bad picture", "", "the answer is no JSON", "no text in choices", "is no JSON")
+    for reply, reason in zip(found[1:6], reasons, strict=True):
+        assert (
+            reply.reason.startswith(f"{one.name} did not answer after 2 tries: ") and reason in reply.reason
+        )
+    assert len(fake.seen) == 3 + 5 * 2 and one.spent.requests == 3
+    with pytest.raises(ValueError, match="did not answer after 2 tries: HTTP 500: a bad picture"):
+        one.ask([question("q0"), question("q1")])
+
+
+def test_odd_usage_and_content_of_parts(fake, tmp_path):
+    fake.odd = {
+        "q1": b'{"choices": [{"message": {"content": "fine"}}], "usage": ["?"]}',
+        "q2": b'{"choices": [{"message": {"content": null}}], "usage": {"total_tokens": "many"}}',
+        "q3": b'{"choices": [{"message": {"content": ["parts"]}}]}',
+    }
+    found = answerer(fake, tmp_path, retries=0).ask_each([question(f"q{n}") for n in range(1, 4)])
+    assert [getattr(reply, "text", None) for reply in found] == ["fine", "", None]
+
+
+def test_an_address_that_is_down_stops_at_once(fake, tmp_path):
+    fake.down = True
+    waits = []
+    one = answerer(fake, tmp_path, waits, retries=2, concurrency=1)
+    with pytest.raises(
+        AddressDown, match=r"after 3 tries: HTTP 503: down; .*/v1/models fails as well \(HTTP 503\)"
+    ):
+        one.ask_each([question(f"q{n}") for n in range(9)])
+    assert len(fake.seen) <= 6 and waits[:2] == [1.0, 2.0]
+    nobody = RemoteSettings(base_url="http://127.0.0.1:9/v1", model="m", retries=1)
+    with pytest.raises(AddressDown, match=r"models fails as well \(.*refused"):
+        RemoteAnswerer(nobody, cache=tmp_path / "c", sleep=[].append).ask([question("q")])
+
+
+def test_many_failures_in_a_row_are_the_addresss(fake, tmp_path):
+    """Its list of models is there, but no chat is answered; one answer in between begins the count anew."""
+    fake.refused = {f"q{n}": (500, "no") for n in range(9) if n != 3}  # no. 3 is kept when it is asked again
+    settings = {"retries": 0, "concurrency": 1, "failures_in_a_row": 4}
+    one = answerer(fake, tmp_path, **settings)
+    with pytest.raises(AddressDown, match=r"none of 4 chats in a row; the last one: .* HTTP 500: no"):
+        one.ask_each([question(f"q{n}") for n in range(9)])
+    assert 8 <= len(fake.seen) <= 9, "three failures, an answer, four failures"
+    allowed = answerer(fake, tmp_path, **{**settings, "failures_in_a_row": 9})
+    assert sum(hasattr(one, "failed") for one in allowed.ask_each([question(f"q{n}") for n in range(9)])) == 8
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ IN_WORDS: dict[str, Any] = {
     "metric": "match",
 }
 """How a model at an address is asked: options are listed, and it answers in words."""
-OF_ADDRESS = ("key_variable", "max_requests", "max_tokens", "concurrency")
+OF_ADDRESS = ("key_variable", "max_requests", "max_tokens", "concurrency", "failures_in_a_row")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,9 +93,16 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     there.add_argument("--max-tokens", type=positive, metavar="N", help="the budget of tokens")
     there.add_argument("--concurrency", type=positive, metavar="N", help="requests at a time (default 4)")
     there.add_argument(
+        "--failures-in-a-row",
+        type=positive,
+        metavar="N",
+        help="so many questions without an answer, none answered between them, stop the run (default 8)",
+    )
+    there.add_argument(
         "--retry-refused",
         action="store_true",
-        help="ask those questions again that it refused (too long, too large), which are otherwise set aside for good",
+        help="ask those questions again that it refused (too long, too large) or never answered, which are otherwise "
+        "set aside for good",
     )
 
 

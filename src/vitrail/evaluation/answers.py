@@ -2,13 +2,15 @@
 
 JSON lines. The header says what was asked of which model, with fingerprints; a later run goes on with the
 file only if they are the same. Rows stand in the order of the source. A row that was set aside because an address
-refused it holds the HTTP status in ``refused``. How long asking took stands in a file beside it (``trained.seconds``),
-so that the answers are the same bytes whenever and however often they were broken off.
+refused it holds the HTTP status in ``refused``; one that got no answer there after all tries holds the last status in
+``failed``, or null where the connection broke or no answer could be read. How long asking took stands in a file beside
+it (``trained.seconds``), so that the answers are the same bytes whenever and however often they were broken off.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from vitrail.storage.log import JsonlLog, read_log
 
 VERSION = 1
+FAILED = "failed"
 FINGERPRINTS = ("scenario", "prompt", "inferencer", "metric", "processor", "model", "transform", "methods")
 
 
@@ -104,9 +107,23 @@ def require_same(path: Path, header: dict[str, Any]) -> None:
 
 
 def forget_refused(log: JsonlLog) -> int:
-    """Take the rows out that an address refused, so that they are asked again; how many there were."""
+    """Take the rows out that an address refused or failed at, so that they are asked again; how many there were."""
+    return _forget(log, lambda line: "refused" in line or FAILED in line)
+
+
+def failed_rows(log: JsonlLog) -> frozenset[str]:
+    """The keys of rows that got no answer at an address."""
+    return frozenset(line["key"] for line in log if FAILED in line)
+
+
+def forget_failed(log: JsonlLog, keep: Collection[str]) -> int:
+    """Take the rows out that got no answer at an address, save those with the keys ``keep``; how many there were."""
+    return _forget(log, lambda line: FAILED in line and line["key"] not in keep)
+
+
+def _forget(log: JsonlLog, which: Callable[[dict[str, Any]], bool]) -> int:
     lines = log.read()
-    kept = [line for line in lines if "refused" not in line]
+    kept = [line for line in lines if not which(line)]
     if len(kept) < len(lines):
         log.rewrite(kept)
     return len(lines) - len(kept)

@@ -59,8 +59,8 @@ class RemoteModel:
         return RemoteAsked(prompt.chat, root)
 
     def ask(self, asked: Sequence[RemoteAsked], settings: GenerationSettings) -> list[dict[str, Any]]:
-        """For each: ``text``, and ``finished``; or why it was ``refused``, and the ``status`` where the address refused
-        it. ValueError as :meth:`RemoteAnswerer.ask_each`.
+        """For each: ``text``, and ``finished``; or why it was ``refused``, the ``status`` where the address said one, and
+        whether it ``failed`` instead: no answer after all tries. ValueError as :meth:`RemoteAnswerer.ask_each`.
         """
         from vitrail.inference.remote import Refusal
 
@@ -71,10 +71,17 @@ class RemoteModel:
             replies = self.answerer.ask_each([asked[place].chat for place in places], settings, root=root)
             for place, reply in zip(places, replies, strict=True):
                 if isinstance(reply, Refusal):
-                    found[place] = {"refused": reply.reason, "status": reply.status}
+                    told = {"status": reply.status, "failed": reply.failed}
+                    found[place] = {"refused": reply.reason, **told}
                 else:
                     found[place] = {"text": reply.text, "finished": reply.finished}
         return [found[place] for place in range(len(asked))]
+
+    def is_down(self, error: ValueError) -> bool:
+        """Whether a run was stopped because the address answers nobody."""
+        from vitrail.inference.remote_failures import AddressDown
+
+        return isinstance(error, AddressDown)
 
     def fingerprints(self, instruction: dict[str, Any]) -> dict[str, str]:
         """What answers depend on, as far as it can be known from here: the address and the name there."""

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from vitrail.data.sources import Source, set_aside_of
 from vitrail.evaluation import fingerprints
 from vitrail.evaluation.answers import (
+    FAILED,
+    failed_rows,
+    forget_failed,
     forget_refused,
     open_answers,
     put_in_order,
@@ -68,13 +71,14 @@ def run_task(
         batch_size: questions in a forward; it does not change the answers.
         model_fingerprint: identifies the weights where the caller knows it; default a hash over all.
         methods: of inference, by name with settings (:mod:`vitrail.inference.methods`).
-        retry_refused: ask those rows again that an address refused in an earlier run.
+        retry_refused: ask those rows again that an address refused, or did not answer, in an earlier run.
         share: ask only what falls to this one of several processes, into a file of its own
             (:mod:`vitrail.evaluation.processes`), which is returned; default everything.
 
     Killed and started again it goes on: what was answered is not asked again, and the file ends as the same bytes. A
-    question that cannot be asked, or that an address refuses, is set aside with its reason. ValueError if the file
-    there was made under other settings, or by another model.
+    question that cannot be asked, or that an address refuses or never answers, is set aside with its reason. ValueError
+    if the file there was made under other settings, or by another model, and where an address is down: then no row that
+    got no answer in this call is set aside, so that the next one asks it again.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
@@ -105,7 +109,14 @@ def run_task(
         with open_answers(own, header) as log, JsonlLog(times_path(own)) as times:
             if retry_refused:
                 forget_refused(log)
-            run.go(log, times, progress, share or Share(0, 1), done)
+            failed_before = failed_rows(log)
+            try:
+                run.go(log, times, progress, share or Share(0, 1), done)
+            except ValueError as error:
+                if isinstance(bundle, RemoteModel) and bundle.is_down(error):
+                    forget_failed(log, failed_before)
+                raise
+            _require_some_answer(log, failed_before)
             if share is None:
                 put_in_order(log)
     return own
@@ -234,9 +245,7 @@ class _Run:
         )
         for (record, item, asked), answer in zip(ready, answers, strict=True):
             if "refused" in answer:
-                status = answer["status"]
-                refused = {} if status is None else {"refused": status}
-                entries[item.row] = {**self._aside(item.row, record, answer["refused"]), **refused}
+                entries[item.row] = {**self._aside(item.row, record, answer["refused"]), **_status(answer)}
                 continue
             traces = getattr(getattr(asked, "prompt", None), "meta", {}).get(TRACE)
             told = {**answer, TRACE: traces} if traces else answer
@@ -282,6 +291,25 @@ class _Run:
         judged = self.metric.judge(row)
         measured = {"loss": self.metric.loss(row)} if hasattr(self.metric, "loss") else {}
         return {**row, **judged._asdict(), **measured}
+
+
+def _status(answer: dict[str, Any]) -> dict[str, Any]:
+    """How an address refused a question, or failed at it; nothing of what could not be sent at all."""
+    if answer["failed"]:
+        return {FAILED: answer["status"]}
+    return {} if answer["status"] is None else {"refused": answer["status"]}
+
+
+def _require_some_answer(log: JsonlLog, failed_before: frozenset[str]) -> None:
+    """ValueError where an address answered none of the rows, too few of them to be sure of it on the way."""
+    lines = log.read()
+    failed = [line for line in lines if FAILED in line and line["key"] not in failed_before]
+    if failed and not any(line["type"] == "answer" or "refused" in line for line in lines):
+        forget_failed(log, failed_before)
+        raise ValueError(
+            f"none of {len(failed)} questions was answered; the last one: {failed[-1]['reason']}; look at the address "
+            "and go on later"
+        )
 
 
 def _protocol(source: Source) -> dict[str, Any]:

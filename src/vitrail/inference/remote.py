@@ -5,7 +5,8 @@ Nothing is asked twice: each answer is kept on disk under a hash of address, mod
 that was killed and goes on pays once. Requests are retried with growing waits where trying again can help, or after
 the wait that the address asks for (``Retry-After``); at most ``concurrency`` run at a time, and a budget of requests
 and tokens is never exceeded by more than those under way. A chat that the address refuses for what it is (too long,
-too large, a picture that it cannot read) is told apart from what would stop every chat: a wrong key, an unknown model.
+too large, a picture that it cannot read), or never answers while it answers others, is told apart from what would stop
+every chat: a wrong key, an unknown model, a server that is down.
 
 The two packages that could stand here (``openai``, ``httpx``) would bring the one POST that is left after retries,
 cache, budget and concurrency, which have to be the loop's own; Python's ``urllib`` makes it, proxies included.
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import threading
 import urllib.error
@@ -23,8 +23,6 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +30,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vitrail.data.records import Chat, Image, Message, Text
 from vitrail.inference.generation import GenerationSettings, Reply
+from vitrail.inference.remote_failures import (
+    BROKEN,
+    OF_THE_ACCOUNT,
+    RETRIED,
+    AddressDown,
+    NoAnswer,
+    Refused,
+    TryAgain,
+    broken,
+    failure,
+)
 from vitrail.storage import atomic
 from vitrail.storage.cache import default_root, key
 from vitrail.storage.log import JsonlLog
 
-RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
-"""Status codes after which the same request may succeed."""
-STOPS = (401, 402, 403, 404, 405, 407, 410)
-"""Status codes that speak of key, account, address or model; any other 4xx is about the one request."""
-STOPPING = (
-    "insufficient_quota",
-    "invalid_api_key",
-    "model_not_found",
-    "unknown_parameter",
-    "unsupported_parameter",
-    "unsupported_value",
-)
-"""Codes in an error's body that say the same under whatever status."""
-OF_A_CHAT = ("messages", "max_tokens")
-"""Fields of a request that can be wrong for one chat and right for the next; the others are the same for all."""
 LONGEST_WAIT = 60.0
 """Seconds between two tries where the address says nothing."""
 LONGEST_ASKED_WAIT = 600.0
@@ -66,7 +60,9 @@ class RemoteSettings(BaseModel):
 
     ``base_url``: ends in ``/v1`` usually; ``model``: its name there. ``key_variable``: the environment variable that
     holds the key (a key itself never stands in a file). ``retries`` follow a failure after ``wait`` seconds, doubled
-    each time. ``max_requests`` and ``max_tokens``: the budget (None: none). ``extra``: further fields of the request.
+    each time. ``failures_in_a_row``: so many chats without an answer after all their tries, and none answered between
+    them, say that the address is at fault and not the chats. ``max_requests`` and ``max_tokens``: the budget (None:
+    none). ``extra``: further fields of the request.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -78,6 +74,7 @@ class RemoteSettings(BaseModel):
     retries: int = Field(default=5, ge=0)
     wait: float = Field(default=1.0, gt=0)
     concurrency: int = Field(default=4, ge=1)
+    failures_in_a_row: int = Field(default=8, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     extra: dict[str, Any] = Field(default_factory=dict)
@@ -95,10 +92,14 @@ class Spent:
 class Refusal:
     """A chat that cannot be answered for what it is: the ``reason``, and the HTTP ``status`` of the address; None
     where it could not even be sent (a picture that is missing, a content that the protocol does not have).
+
+    ``failed``: the address did not refuse it, but gave no answer after all tries while it answered others; the
+    ``status`` is then None where the connection broke, or where no answer could be read.
     """
 
     reason: str
     status: int | None = None
+    failed: bool = False
 
 
 class RemoteAnswerer:
@@ -120,7 +121,7 @@ class RemoteAnswerer:
         self._sleep = self._given_up.wait if sleep is None else sleep
         self._lock = threading.Lock()
         self._ledger = Path(ledger) if ledger is not None else None
-        self._under_way = 0
+        self._under_way = self._answered = self._in_a_row = 0
         rows = JsonlLog(self._ledger).read() if self._ledger is not None else []
         self.spent = Spent(len(rows), sum(int(row["tokens"]) for row in rows))
 
@@ -149,7 +150,8 @@ class RemoteAnswerer:
     ) -> list[Reply | Refusal]:
         """As :meth:`ask`, with a :class:`Refusal` in the place of a chat that cannot be answered for what it is.
 
-        ValueError for what would stop every chat alike: key, model, settings, no connection, the budget.
+        ValueError for what would stop every chat alike: key, model, settings, the budget, or (:class:`AddressDown`) a
+        server that is down.
         """
         fields = self._fields(settings or GenerationSettings())
         self._given_up.clear()
@@ -172,8 +174,10 @@ class RemoteAnswerer:
             return Refusal(" ".join(str(error).split()))
         try:
             return self._answer({"model": self.settings.model, "messages": messages, **fields})
-        except _Refused as refused:
+        except Refused as refused:
             return Refusal(f"{self.name} refused it with HTTP {refused.status}: {refused}", refused.status)
+        except NoAnswer as none:
+            return Refusal(f"{self.name} {none}", none.status, failed=True)
 
     def _fields(self, settings: GenerationSettings) -> dict[str, Any]:
         """What stands beside the messages. ValueError for settings that the protocol does not have."""
@@ -205,26 +209,67 @@ class RemoteAnswerer:
         self._reserve()
         tokens: int | None = None
         try:
+            before = self._answered
             for attempt in range(self.settings.retries + 1):
                 try:
                     answer = self._post(body)
                     tokens, kept = _read(answer)
                     return kept
-                except _TryAgain as failure:
-                    if failure.wait is not None and failure.wait > LONGEST_ASKED_WAIT:
-                        raise ValueError(
-                            f"{self.name} asks to wait {failure.wait:,.0f} s: {failure}; go on then: nothing that was "
-                            "answered is asked again"
-                        ) from None
+                except TryAgain as failed:
+                    self._require_patience(failed)
                     if attempt == self.settings.retries or self._given_up.is_set():
-                        raise ValueError(
-                            f"{self.name} did not answer after {attempt + 1} tries: {failure}; look at the address, or "
-                            "go on later: nothing that was answered is asked again"
-                        ) from None
-                    self._sleep(failure.wait or min(self.settings.wait * 2**attempt, LONGEST_WAIT))
+                        raise self._at_an_end(failed, attempt + 1, before) from None
+                    before = self._answered
+                    self._sleep(failed.wait or min(self.settings.wait * 2**attempt, LONGEST_WAIT))
             raise AssertionError("the last attempt returns or raises")
         finally:
             self._settle(tokens)
+
+    def _require_patience(self, failed: TryAgain) -> None:
+        if failed.wait is not None and failed.wait > LONGEST_ASKED_WAIT:
+            raise ValueError(
+                f"{self.name} asks to wait {failed.wait:,.0f} s: {failed}; go on then: nothing that was "
+                "answered is asked again"
+            )
+
+    def _at_an_end(self, failed: TryAgain, tries: int, before: int) -> Exception:
+        """What it means that a chat got no answer: the chat's own failure, or the address's.
+
+        ``before``: how many chats had been answered when its last try but one had failed.
+        """
+        said = f"did not answer after {tries} {'try' if tries == 1 else 'tries'}: {failed}"
+        later = "nothing that was answered is asked again"
+        if failed.status == OF_THE_ACCOUNT or self._given_up.is_set():
+            return ValueError(f"{self.name} {said}; look at the address, or go on later: {later}")
+        with self._lock:
+            self._in_a_row += 1
+            in_a_row, alive = self._in_a_row, self._answered > before
+        if in_a_row >= self.settings.failures_in_a_row:
+            return AddressDown(
+                f"{self.name} answered none of {in_a_row} chats in a row; the last one: {said}; look at the address and "
+                f"go on later ({later}), or allow more failures in a row if it is the chats"
+            )
+        why = None if alive else self._down()
+        if why is not None:
+            return AddressDown(
+                f"{self.name} {said}; {self.settings.base_url.rstrip('/')}/models fails as well ({why}): look at the "
+                f"address, or go on later: {later}"
+            )
+        return NoAnswer(said, failed.status)
+
+    def _down(self) -> str | None:
+        """Why the server seems to be down: its list of models cannot be had either. None where it answers anything."""
+        request = urllib.request.Request(
+            f"{self.settings.base_url.rstrip('/')}/models", headers=self._headers()
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self.settings.timeout):
+                return None
+        except urllib.error.HTTPError as error:
+            error.close()
+            return f"HTTP {error.code}" if error.code in RETRIED else None
+        except BROKEN as error:
+            return str(broken(error))
 
     def _reserve(self) -> None:
         with self._lock:
@@ -247,102 +292,57 @@ class RemoteAnswerer:
             self._under_way -= 1
             if tokens is None:
                 return
+            self._answered, self._in_a_row = self._answered + 1, 0
             self.spent.requests += 1
             self.spent.tokens += tokens
             if self._ledger is not None:
                 with JsonlLog(self._ledger) as log:
                     log.append({"request": self.spent.requests, "tokens": tokens})
 
-    def _post(self, body: Mapping[str, Any]) -> Any:
+    def _headers(self) -> dict[str, str]:
+        """ValueError for a key that is not set."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.settings.key_variable is not None:
             secret = os.environ.get(self.settings.key_variable)
             if not secret:
                 raise ValueError(f"key_variable: the environment has no {self.settings.key_variable}; set it")
             headers["Authorization"] = f"Bearer {secret}"
+        return headers
+
+    def _post(self, body: Mapping[str, Any]) -> Any:
         request = urllib.request.Request(
             f"{self.settings.base_url.rstrip('/')}/chat/completions",
             data=json.dumps(body, ensure_ascii=False).encode(),
-            headers=headers,
+            headers=self._headers(),
             method="POST",
         )
         try:
             with urllib.request.urlopen(request, timeout=self.settings.timeout) as answer:
-                return json.loads(answer.read())
+                raw = answer.read()
         except urllib.error.HTTPError as error:
-            raise self._failure(error, body) from None
-        except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as error:
-            raise _TryAgain(str(getattr(error, "reason", error))) from None
-        except json.JSONDecodeError:
-            raise _TryAgain("the answer is no JSON") from None
-
-    def _failure(self, error: urllib.error.HTTPError, body: Mapping[str, Any]) -> Exception:
-        """What an error's status and body mean: try again, refuse this one chat, or stop."""
-        said = error.read().decode("utf-8", "replace")
-        told = _told(said)
-        message = " ".join(str(told.get("message") or said).split())[:300]
-        code, field = told.get("code"), str(told.get("param") or "")
-        about_the_chat = field.startswith("messages")
-        if code in STOPPING and not about_the_chat:
-            pass
-        elif error.code in RETRIED:
-            return _TryAgain(f"HTTP {error.code}: {message}", _seconds(error.headers.get("Retry-After")))
-        elif (
-            400 <= error.code < 500 and error.code not in STOPS and (field not in body or field in OF_A_CHAT)
-        ):
-            return _Refused(error.code, message)
-        return ValueError(f"{self.name} refused a request with HTTP {error.code}: {message}")
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
-
-
-class _TryAgain(Exception):
-    def __init__(self, why: str, wait: float | None = None) -> None:
-        super().__init__(why)
-        self.wait = wait
-
-
-def _told(said: str) -> dict[str, Any]:
-    """The error in an answer's body: OpenAI's form, or the same fields at the top; nothing where it has neither."""
-    try:
-        found = json.loads(said)
-    except ValueError:
-        return {}
-    inner = found.get("error", found) if isinstance(found, dict) else None
-    return inner if isinstance(inner, dict) else {}
-
-
-def _seconds(text: str | None) -> float | None:
-    """The wait of ``Retry-After``: seconds, or a date. None where it is neither."""
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-        return max(seconds, 0.0) if math.isfinite(seconds) else None
-    except ValueError:
-        pass  # a date, then
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
-    return max((until - datetime.now(UTC)).total_seconds(), 0.0)
+            raise failure(self.name, error, body) from None
+        except BROKEN as error:
+            raise broken(error) from None
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            raise TryAgain("the answer is no JSON") from None
 
 
 def _read(answer: Any) -> tuple[int, dict[str, Any]]:
     """Tokens, and what is kept of an answer."""
     try:
         choice = answer["choices"][0]
-        text = choice["message"]["content"] or ""
+        text = choice["message"]["content"]
+        if not isinstance(text, (str, type(None))):
+            raise TypeError
     except (KeyError, IndexError, TypeError):
-        raise _TryAgain(f"the answer has no choices[0].message.content: {json.dumps(answer)[:200]}") from None
-    usage = answer.get("usage") or {}
-    return int(usage.get("total_tokens") or 0), {
-        "text": str(text).strip(),
+        said = json.dumps(answer)[:200]
+        raise TryAgain(f"the answer has no text in choices[0].message.content: {said}") from None
+    usage = answer.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) else 0, {
+        "text": (text or "").strip(),
         "finished": choice.get("finish_reason") != "length",
     }
 
