@@ -246,8 +246,8 @@ class RemoteAnswerer:
             in_a_row, alive = self._in_a_row, self._answered > before
         if in_a_row >= self.settings.failures_in_a_row:
             return AddressDown(
-                f"{self.name} answered none of {in_a_row} chats in a row; the last one: {said}; look at the address and "
-                f"go on later ({later}), or allow more failures in a row if it is the chats"
+                f"{self.name} answered none of {in_a_row} chats in a row; the last one: {said}; look at the address "
+                f"and go on later ({later}), or allow more failures in a row if it is the chats"
             )
         why = None if alive else self._down()
         if why is not None:

@@ -32,11 +32,11 @@ STOPPING = (
 OF_A_CHAT = ("messages", "max_tokens")
 """Fields of a request that can be wrong for one chat and right for the next; the others are the same for all."""
 BROKEN = (OSError, http.client.HTTPException)
-"""What a connection that fails or breaks raises; ``URLError``, ``TimeoutError`` and ``ConnectionError`` are among it."""
+"""What a connection that fails or breaks raises (``URLError``, ``TimeoutError`` and ``ConnectionError`` among it)."""
 
 
 class AddressDown(ValueError):
-    """The address answers nobody, or no chat of many in a row. What was answered is kept; going on later is possible."""
+    """The address answers nobody, or no chat of many in a row. What was answered is kept; go on later."""
 
 
 class Refused(Exception):
@@ -93,7 +93,7 @@ def broken(error: BaseException) -> TryAgain:
 
 
 def _told(said: str) -> dict[str, Any]:
-    """The error in an answer's body: OpenAI's form, the same fields at the top, or a text; nothing where it has none."""
+    """The error in an answer's body: OpenAI's form, the same fields at the top, or a text; else nothing."""
     try:
         found = json.loads(said)
     except (ValueError, RecursionError):
