@@ -59,8 +59,8 @@ class RemoteModel:
         return RemoteAsked(prompt.chat, root)
 
     def ask(self, asked: Sequence[RemoteAsked], settings: GenerationSettings) -> list[dict[str, Any]]:
-        """For each: ``text``, and ``finished``; or why it was ``refused``, the ``status`` where the address said one, and whether
-        it ``failed`` instead: no answer after all tries. ValueError as :meth:`RemoteAnswerer.ask_each`.
+        """For each: ``text``, and ``finished``; or why it was ``refused``, the ``status`` where the address said one,
+        and whether it ``failed`` instead: no answer after all tries. ValueError as :meth:`RemoteAnswerer.ask_each`.
         """
         from vitrail.inference.remote import Refusal
 
