@@ -347,6 +347,11 @@ _built_in(
 )
 _built_in("metric", "evaluation.box_answers", boxes="BoxAnswers an answer gives boxes in two pictures")
 _built_in("benchmark", "evaluation.benchmarks.mc_bench", mc_bench="MCBench boxes in two pictures, in groups")
+_built_in(
+    "benchmark",
+    "evaluation.benchmarks.offline_grounding",
+    offline_grounding="OfflineGrounding boxes of what a text means in two scenes",
+)
 _built_in("benchmark", "evaluation.benchmarks.pope", pope="Pope is this object there? yes or no")
 _built_in(
     "benchmark",

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from vitrail.data.readers.problems import FieldError, shown
 from vitrail.data.records import Text
 from vitrail.data.sources import BadRow, SetAside
+from vitrail.evaluation.baselines import majority
 from vitrail.evaluation.benchmarks.benchmark import Benchmark, BenchmarkSource, Media, not_empty
 from vitrail.evaluation.benchmarks.question import BenchmarkQuestion
 from vitrail.evaluation.box_answers import Form, pair_of, written
@@ -36,6 +38,9 @@ PROMPT = (
     "{form}. If several groups of things are meant, number them from 1; otherwise group is 1. If there is none, "
     "answer []."
 )
+COINS = 0.25
+"""Image-level accuracy of a coin for each of the two pictures, whatever they hold."""
+_HELD: tuple[set[int], ...] = ({0, 1}, {0}, {1}, set())
 SLACK = 1.0
 """Pixels that a box may reach over its picture."""
 FILES = ("mc-bench_v0.2_val.json", "mc-bench*.json")
@@ -102,16 +107,38 @@ class MCBench(Benchmark):
                 }
 
 
-def pair_figures(rows: Rows) -> list[Figure]:
-    """AP50 without an interval (it is no mean over samples), accuracies with."""
-    found = [_ap("AP50", rows), accuracy("image-level accuracy", rows)]
-    for style, some in by(rows, "kind").items():
-        found += [_ap(f"{style}: AP50", some), accuracy(f"{style}: image-level accuracy", some)]
-    parts = by(rows, "positive")
-    for name, label in (("True", "with a target"), ("False", "without a target")):
-        if name in parts:
-            found.append(accuracy(f"{label}: image-level accuracy", parts[name]))
+def pair_figures(rows: Rows, parts: Sequence[str] = ("kind",)) -> list[Figure]:
+    """AP50 without an interval (it is no mean over samples), accuracies with, of all and by ``parts`` of the rows.
+
+    Beside an accuracy stand a coin for each picture (``random``, one in four), and the best guess of the pictures that
+    hold a target from answers to other questions of the kind (``majority``).
+    """
+    guessed = [{**row, "correct": guess} for row, guess in zip(rows, _guesses(rows), strict=True)]
+    found = [_ap("AP50", rows), _image_level("", rows, guessed)]
+    for part in parts:
+        others = by(guessed, part)
+        for name, some in by(rows, part).items():
+            found += [_ap(f"{name}: AP50", some), _image_level(f"{name}: ", some, others[name])]
+    others = by(guessed, "positive")
+    for name, some in sorted(by(rows, "positive").items(), reverse=True):
+        label = "with a target: " if name == "True" else "without a target: "
+        found.append(_image_level(label, some, others[name]))
     return found
+
+
+def _image_level(label: str, rows: Rows, guessed: Rows) -> Figure:
+    best = sum(bool(row["correct"]) for row in guessed) / len(guessed) if guessed else None
+    return replace(accuracy(f"{label}image-level accuracy", rows), random=COINS, majority=best)
+
+
+def _guesses(rows: Rows) -> list[bool]:
+    """Whether the best guess without a look at the pictures is right, row by row."""
+    held = [{box[0] for box in row["groups"]["boxes"]} for row in rows]
+    asked = [
+        {**row, "options": [str(one) for one in _HELD], "answer": _HELD.index(images)}
+        for row, images in zip(rows, held, strict=True)
+    ]
+    return [guess == row["answer"] for guess, row in zip(majority(asked), asked, strict=True)]
 
 
 def _ap(name: str, rows: Rows) -> Figure:

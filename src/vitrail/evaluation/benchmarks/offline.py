@@ -36,7 +36,7 @@ SUITE = (
     "offline_assessment",
 )
 """What ``--suite offline`` asks, in order. Rules and their conditions are asked by name: they need a judge's way of
-asking.
+asking; ``offline_grounding`` too: its answers are boxes in words.
 """
 PLAIN = {"instruction": "plain"}
 
