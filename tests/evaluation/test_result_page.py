@@ -14,8 +14,8 @@ from browser import Browser
 from vitrail.data.readers import write_jsonl
 from vitrail.data.records import Chat, Choices, Image, Message, Text
 from vitrail.evaluation.question_cards import Questions, mistakes
-from vitrail.evaluation.result_files import Result, find, labels, with_siblings
-from vitrail.evaluation.result_page import write_page
+from vitrail.evaluation.result_files import Result, find, labels, short_names, with_siblings
+from vitrail.evaluation.result_page import sets_of, write_page
 
 pytest.importorskip("matplotlib")
 EVIL = "<script>alert('x')</script>"
@@ -135,6 +135,36 @@ def test_files_are_found_named_and_told_apart(place, tmp_path):
         find([tmp_path / "empty"])
 
 
+def test_paths_are_short_where_people_read_them(tmp_path):
+    names = [
+        "/home/me/runs/first/model",
+        "/home/me/runs/second/model",
+        "/a/x/big",
+        "/b/x/big",
+        "org/big",
+        "runs/a",
+    ]
+    told = ["first/model", "second/model", "a/x/big", "b/x/big", "org/big", "runs/a"]
+    assert list(short_names(names).values()) == told
+    rows, told = [answer(n, False) for n in range(4)], {"model": "w"}
+    path = write(tmp_path / "t.jsonl", rows, model="/home/me/runs/first", fingerprints=told)
+    page = text_of(write_page([path], tmp_path / "p.html"))
+    assert "first: colours" in page and page.count("/home/me/runs/first") == 1, "whole among the settings"
+
+
+def test_versions_of_one_benchmark_are_told_apart_by_their_evaluations_names(tmp_path):
+    def result(name, questions):
+        path = tmp_path / f"{name}-{questions}.jsonl"
+        prints = {"scenario": questions}
+        return Result.of(
+            write(path, [answer(0, True)], benchmark="b", task={"name": name}, fingerprints=prints)
+        )
+
+    assert [one.name for one in sets_of([result("b", "x"), result("b-letters", "y")])] == ["b", "b-letters"]
+    assert [one.name for one in sets_of([result("b", "x"), result("b", "y")])] == ["b (x)", "b (y)"]
+    assert [one.name for one in sets_of([result("other", "x")])] == ["b"]
+
+
 def test_the_command(place, tmp_path, capsys):
     from vitrail.cli.main import main
 
@@ -150,7 +180,10 @@ def test_the_command(place, tmp_path, capsys):
 @pytest.mark.debian("chromium")
 def test_in_a_browser(place, tmp_path):
     """It fits a phone, can be read in the dark, loads nothing, and is reached by keys and named for screen readers."""
-    file = write_page([place / "b", place / "a"], place / "browser.html")
+    long = "/runs/" + "a" * 60
+    rows = [answer(n, n % 3 == 0) for n in range(40)]
+    other = write(tmp_path / "c/colours/trained.jsonl", rows, model=long)
+    file = write_page([place / "b", place / "a", other], place / "browser.html")
     with Browser(tmp_path / "profile") as browser:
         for width, scheme in ((320, "light"), (320, "dark"), (1280, "dark")):
             page = browser.page(width, 800, prefers_color_scheme=scheme).open(file)

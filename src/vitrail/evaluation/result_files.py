@@ -130,11 +130,29 @@ def with_siblings(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
+def short_names(models: Iterable[str]) -> dict[str, str]:
+    """What a reader sees of each model's name: of an absolute path its last folder, or as many as tell it from others.
+
+    Names of a hub, of an address and relative paths stay.
+    """
+    paths = {name: Path(name).parts for name in models if Path(name).is_absolute()}
+    found = {name: name for name in models}
+    for name, parts in paths.items():
+        length = 2 if parts[-1] == "model" else 1
+        while length < len(parts) and any(
+            other[-length:] == parts[-length:] for key, other in paths.items() if key != name
+        ):
+            length += 1
+        found[name] = "/".join(parts[-length:]) if length < len(parts) else name
+    return found
+
+
 def labels(results: Sequence[Result]) -> list[str]:
-    """A name for each: the model's, with its condition unless it is the plain one; unique.
+    """A name for each: the model's (:func:`short_names`), with its condition unless it is the plain one; unique.
 
     Where two models share a name, a piece of their fingerprints tells them apart.
     """
+    short = short_names(dict.fromkeys(one.model[0] for one in results))
     names: dict[str, set[str]] = {}
     for one in results:
         name, fingerprint = one.model
@@ -142,7 +160,7 @@ def labels(results: Sequence[Result]) -> list[str]:
     made: list[str] = []
     for one in results:
         name, fingerprint = one.model
-        label = name if len(names[name]) == 1 else f"{name} ({key(fingerprint)[:6]})"
+        label = short[name] if len(names[name]) == 1 else f"{short[name]} ({key(fingerprint)[:6]})"
         condition = one.header["condition"]
         plain = condition == "trained" or one.header["fingerprints"].get("inferencer") == "imported"
         label = label if plain or label.endswith(condition) else f"{label}, {condition}"

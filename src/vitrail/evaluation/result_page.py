@@ -18,7 +18,7 @@ from vitrail.evaluation.figures import accuracy
 from vitrail.evaluation.mme_survey.abilities import by_ability
 from vitrail.evaluation.mme_survey.taxonomy import LEAVES
 from vitrail.evaluation.question_cards import Questions, card, mistakes
-from vitrail.evaluation.result_files import AS_IS, Result, find, labels, with_siblings
+from vitrail.evaluation.result_files import AS_IS, Result, find, labels, short_names, with_siblings
 from vitrail.evaluation.scores import Scores
 
 BINS = 10
@@ -79,10 +79,15 @@ def sets_of(results: Sequence[Result]) -> list[Set]:
     for one in results:
         groups.setdefault((one.benchmark, one.questions), []).append(one)
     names = [name for name, _ in groups]
-    return [
-        Set(name if names.count(name) == 1 else f"{name} ({print_[:6]})", _named(some))
-        for (name, print_), some in groups.items()
-    ]
+    tasks = [str(some[0].header["task"]["name"]) for some in groups.values()]
+    found = []
+    for (name, print_), task, some in zip(groups, tasks, groups.values(), strict=True):
+        # Of two versions of one benchmark the evaluations' own names tell more than fingerprints.
+        told = (
+            name if names.count(name) == 1 else task if tasks.count(task) == 1 else f"{name} ({print_[:6]})"
+        )
+        found.append(Set(told, _named(some)))
+    return found
 
 
 def _named(results: list[Result]) -> dict[str, Result]:
@@ -96,8 +101,9 @@ def page_of(sets: Sequence[Set], data: str | None = None, gallery: int = GALLERY
     """The page."""
     from vitrail.reporting import Headline, Page
 
-    model = sets[0].first.header["model"]
-    page = Page(title or f"{model}: {', '.join(one.name for one in sets)}", _subtitle(sets))
+    model = str(sets[0].first.header["model"])
+    told = f"{short_names([model])[model]}: {', '.join(one.name for one in sets)}"
+    page = Page(title or told, _subtitle(sets))
     lead = "Share of right answers; brackets and whiskers are 95 % intervals over pictures."
     section = page.section("Scores", lead)
     section.add(Headline([score_tables.headline(one.name, one.scores) for one in sets]))
@@ -308,6 +314,7 @@ def _settings(page: Any, sets: Sequence[Set]) -> None:
         for name, result in one.results.items():
             task = result.header["task"]
             values = {
+                "model": result.header["model"],
                 "questions": result.header["source"],
                 "rows": result.header["rows"],
                 **{seam: task[seam] for seam in ("instruction", "inferencer", "metric")},
