@@ -79,6 +79,16 @@ def test_another_version_or_protocol_is_another_column(tmp_path, changes, point)
     assert any("not comparable" in line and point in line for line in remarks(board))
 
 
+def test_what_columns_differ_in_is_told_in_short(tmp_path):
+    parts = {"instruction": {"name": "lettered", "answer": "letter", "query": "{question}\n" + "long " * 40}}
+    write(tmp_path / "a.jsonl", right(0.5), model="a", fingerprints={"scenario": "a" * 64})
+    write(tmp_path / "b.jsonl", right(0.5), model="b", fingerprints={"scenario": "b" * 64}, task=parts)
+    first, second = (line for line in remarks(leaderboard(tmp_path)) if "not comparable" in line)
+    assert first.endswith(": questions aaaaaaaa; instruction plain")
+    assert "questions bbbbbbbb; instruction lettered (answer letter, query {question} long" in second
+    assert second.endswith(" …")
+
+
 def test_another_chat_template_or_processor_is_the_model_s_own(tmp_path):
     write(tmp_path / "a.jsonl", right(0.5), model="a")
     write(tmp_path / "b.jsonl", right(0.5), model="b", fingerprints={"prompt": "other", "processor": "other"})

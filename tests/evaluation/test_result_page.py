@@ -78,6 +78,7 @@ def test_a_model_beside_its_baselines_and_another(place):
 def test_answers_that_could_not_be_read_stand_apart(place):
     text = re.sub(r"\s+", " ", text_of(write_page([place / "b"], place / "b.html")))
     assert "Mistakes: colours 15 of 15 in 40 answers" in text
+    assert "10 of its answers could not be read" in text
     assert "Answers that could not be read: colours 10 of 10 in 40 answers; they count as not right." in text
     assert "Nothing could be read from “&lt;script&gt;" in text
     assert "calibration error" not in text, "answers in words have no probabilities"

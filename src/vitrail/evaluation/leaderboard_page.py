@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from vitrail.evaluation.leaderboard import LEVEL, Cell, Column, Leaderboard
 
+FINGERPRINT = 64
+"""Letters of a fingerprint, of which a reader needs the first."""
 READ = (
     "Figures with 95 % intervals over pictures. Behind them the places that paired tests of right answers, question "
     f"by question, leave open (Holm over the column's pairs, level {LEVEL:g}): models that share one are tied. "
@@ -63,12 +66,25 @@ def _cell(cell: Cell | None) -> str:
     return text
 
 
+def _told(value: str, most: int = 80) -> str:
+    """A point of a protocol: a fingerprint's beginning, or a part's name with its settings, cut where they are long."""
+    try:
+        part = json.loads(value)
+    except ValueError:
+        return value[:8] if len(value) == FINGERPRINT else value
+    if not isinstance(part, dict):
+        return value
+    settings = ", ".join(f"{name} {one}" for name, one in part.items() if name != "name" and one is not None)
+    text = " ".join(f"{part.get('name', '')}{f' ({settings})' if settings else ''}".split())
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
 def remarks(board: Leaderboard) -> list[str]:
     """What a reader must know: columns kept apart, rows not covered, files left out."""
     found = []
     for column in board.columns:
         if column.differs:
-            told = "; ".join(f"{point} {value[:80]}" for point, value in column.differs.items())
+            told = "; ".join(f"{point} {_told(value)}" for point, value in column.differs.items())
             found.append(f"{column.name} is not comparable with its namesakes: {told}")
         partly = [
             f"{name} {cell.n:,} of {cell.rows:,}" for name, cell in column.cells.items() if cell.n < cell.rows

@@ -58,6 +58,8 @@ def headline(task: str, conditions: Conditions) -> tuple[str, str, str]:
     mine = figures[name]
     parts = [f"{other} {percent(one.value)}" for other, one in figures.items() if other != name]
     parts += [f"chance {percent(mine.random)}"] if mine.random is not None else []
+    unread = first.overall.unparsed
+    parts += [f"{unread} of its answers could not be read"] if unread else []
     spread = f"{mine.n} questions"
     if mine.interval is not None:
         spread = f"{100 * mine.interval[0]:.0f} to {100 * mine.interval[1]:.0f} % ({mine.n} questions)"
