@@ -1,15 +1,18 @@
 """Is this thing in the picture? Yes and no in equal numbers, as POPE asks (Li et al., arXiv 2305.10355).
 
 What is not there is drawn at ``random``, or is of the kind of something that is (``adversarial``). POPE's *popular*
-has no counterpart: scenes show all things equally often.
+has no counterpart: scenes show all things equally often. Two flaws can be planted, for audits to find (MME-Survey,
+arXiv 2411.15296): answers out of balance, and answers that stand in the question.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitrail.data.records import Chat, Choices, Message, Text
 from vitrail.data.scenes.documents import free_scene, speakable
+from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.source import SceneSource
 from vitrail.data.scenes.wording import confusable
 
@@ -22,7 +25,11 @@ OPTIONS = ("yes", "no")
 
 
 class Presence(SceneSource[Chat]):
-    """``n`` questions: a present thing and an absent one in turn, absent ones by ``how`` in turn."""
+    """``n`` questions: a present thing and an absent one in turn, absent ones by ``how`` in turn.
+
+    ``yes``: the share of present things, where it is not one half; ``printed``: the share of questions that say their
+    answer. ValueError for a share that is none.
+    """
 
     use = "presence"
 
@@ -34,14 +41,21 @@ class Presence(SceneSource[Chat]):
         n: int,
         names: str,
         how: tuple[How, ...] = HOW,
+        yes: float = 0.5,
+        printed: float = 0.0,
     ) -> None:
         super().__init__(suite, fold, seed, n, names)
         if not how or set(how) - set(HOW):
             raise ValueError(f"how is {how}; use some of {', '.join(HOW)}")
+        for name, value in (("yes", yes), ("printed", printed)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; give a share from 0 to 1")
         self.pool, self.how = speakable(suite, names), tuple(how)
+        self.yes, self.printed = yes, printed
 
     def _settings(self) -> tuple[Any, ...]:
-        return self.how
+        flaws = {"yes": (self.yes, 0.5), "printed": (self.printed, 0.0)}
+        return *self.how, *(f"{name} {value}" for name, (value, plain) in flaws.items() if value != plain)
 
     def __getitem__(self, index: int) -> Chat:
         """The picture and the question; ``meta["kind"]`` is how the absent thing of its couple is drawn."""
@@ -51,7 +65,7 @@ class Presence(SceneSource[Chat]):
         config = self.suite.config
         scene = free_scene(self.pool, config.side, draws.integer(1, config.most), draws)
         things = [item.thing for item in scene.objects]
-        there = index % 2 == 0
+        there = math.ceil((index + 1) * self.yes) > math.ceil(index * self.yes)
         if there:
             thing = draws.pick(things)
         else:
@@ -63,14 +77,18 @@ class Presence(SceneSource[Chat]):
             kinds = {thing.kind for thing in things}
             near = [other for other in clear if other.kind in kinds] if how == "adversarial" else clear
             thing = draws.pick(near or clear)
+        answer = 0 if there else 1
+        text = f"Is there {thing.phrase} in the picture?"
+        if Draws("printed answers", self.name, index).chance(self.printed):
+            text += f" ({OPTIONS[answer]})"
         return Chat(
             id=f"{self.name}/{index}",
             messages=(
                 Message(
                     role="user",
-                    content=(scene.image(), Text(text=f"Is there {thing.phrase} in the picture?")),
+                    content=(scene.image(), Text(text=text)),
                 ),
             ),
-            choices=Choices(options=tuple((Text(text=word),) for word in OPTIONS), answer=0 if there else 1),
+            choices=Choices(options=tuple((Text(text=word),) for word in OPTIONS), answer=answer),
             meta={**self._meta(index, scene), "kind": how, "thing": thing.name},
         )

@@ -159,16 +159,21 @@ class OfflinePresence(Composed):
     title = "Presence of things in scenes"
 
     class Config(Composed.Config):
-        """As of the others."""
+        """``yes``: how often the thing is there; ``printed``: how often the question says its answer. Both are planted
+        flaws, for audits (``vitrail eval audit``) to find.
+        """
 
         names: Literal["known"] = "known"
+        yes: float = Field(default=0.5, ge=0, le=1)
+        printed: float = Field(default=0.0, ge=0, le=1)
 
     def composed(self) -> Any:
         """Yes and no in equal numbers."""
         from vitrail.data.scenes.presence import HOW, How, Presence
 
         c = self.config
-        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, cast("tuple[How, ...]", c.kinds or HOW))
+        how = cast("tuple[How, ...]", c.kinds or HOW)
+        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, how, c.yes, c.printed)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
