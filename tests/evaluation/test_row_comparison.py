@@ -63,6 +63,28 @@ def test_what_differs_is_named(tmp_path):
     assert (found.difference.only_first, found.difference.only_second) == (1, 1)
 
 
+def test_ours_against_what_is_exported_of_it(tmp_path):
+    """The same answers, unreadable ones included, in either tool's form: nothing differs, and all is judged."""
+    from vitrail.evaluation.answers import read_answers
+    from vitrail.evaluation.exchange import lmms_eval, vlmevalkit
+
+    words = {"values": None, "choice": None}
+    rows = [answer(n, n == 0, **words, text=text) for n, text in enumerate(["A", "B", "?"])]
+    rows[2] |= {"parsed": False, "prediction": None}
+    task = {
+        "instruction": {"name": "lettered"},
+        "inferencer": {"name": "generate"},
+        "metric": {"name": "match"},
+    }
+    ours = write(tmp_path / "a.jsonl", rows, task=task)
+    for tool, name in ((lmms_eval, "vitrail_samples_colours.jsonl"), (vlmevalkit, "m_colours.tsv")):
+        tool.export_answers(read_answers(ours), tmp_path / "out")
+        found = compare_rows(ours, tmp_path / "out" / name)
+        assert (found.by, found.same, found.judged) == ("id", 3, 3), name
+        assert (found.difference.first, found.difference.second) == (1 / 3, 1 / 3)
+        assert [one.kind for one in read_said(tmp_path / "out" / name)] == ["k0", "k1", "k0"]
+
+
 def test_a_metric_of_a_task_s_own(tmp_path):
     path = lmms(tmp_path / "a.jsonl", RIGHTS, mmmu_acc=1, exact_match=None)
     assert [one.right for one in read_said(path, "mmmu_acc")] == [True] * 4

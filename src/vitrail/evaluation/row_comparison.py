@@ -108,21 +108,26 @@ def _theirs(row: Mapping[str, Any], line: int, path: Path, metric: str | None) -
     doc = row["doc"] if isinstance(row.get("doc"), Mapping) else row
     options = [str(doc[letter]) for letter in ascii_uppercase if doc.get(letter) not in (None, "")]
     option = READINGS["words"](text, options, True) if options else None
-    right = _right(row, line, path, metric, option)
+    right = _right(row, line, path, metric, option, bool(options))
     number = row[ROW] if isinstance(row.get(ROW), int) else None
-    own = next((doc[name] for name in IDS if doc.get(name) is not None), None)
+    own = next(
+        (doc[name] for name in IDS if doc.get(name) is not None), name if isinstance(name, str) else None
+    )
+    judged = row["accuracy"] if isinstance(row.get("accuracy"), Mapping) else {}
     # A row without an id of its own is called as ours are.
     named = str(own) if own is not None else f"row-{number}" if number is not None else str(name)
-    kind = str(row.get("category") or doc.get("category") or "all")
+    kind = str(row.get("category") or doc.get("category") or judged.get("kind") or "all")
     return Said(named, number, text, option, right, kind)
 
 
 def _right(
-    row: Mapping[str, Any], line: int, path: Path, metric: str | None, option: int | None
+    row: Mapping[str, Any], line: int, path: Path, metric: str | None, option: int | None, listed: bool
 ) -> bool | None:
     names = (metric,) if metric else ("hit", *METRICS)
     for name in names:
         value = row.get(name)
+        if isinstance(value, Mapping):  # a judgement of a task that vitrail exported
+            value = value.get("score")
         if isinstance(value, str) and value.strip() in ("0", "1", "0.0", "1.0"):
             value = float(value)
         if isinstance(value, (bool, int, float)):
@@ -132,8 +137,8 @@ def _right(
             f"{path.name}, line {line}: has no number {metric!r}; it has {', '.join(map(str, row))}"
         )
     answer = row.get("answer", row.get("target"))
-    if option is not None and isinstance(answer, str) and answer.strip().upper() in tuple(ascii_uppercase):
-        return ascii_uppercase.index(answer.strip().upper()) == option
+    if listed and isinstance(answer, str) and answer.strip().upper() in tuple(ascii_uppercase):
+        return ascii_uppercase.index(answer.strip().upper()) == option  # what cannot be read is not right
     return None
 
 

@@ -85,17 +85,29 @@ def _row(one: Portable) -> dict[str, Any]:
 
 
 def export_answers(answers: Answers, out: Path) -> Exported:
-    """Write ``out/<model>_<task>.tsv``: the predictions by ``index`` and ``id``. ValueError for rankings."""
+    """Write ``out/<model>_<task>.tsv``: predictions by ``index`` and ``id`` with options and answer, as VLMEvalKit's.
+
+    ValueError for rankings.
+    """
     rows = [
-        {"index": row["row"], "id": row["id"], "prediction": row["text"]}
+        {
+            "index": row["row"],
+            "id": row["id"],
+            **dict(zip(LETTERS, row["options"], strict=False)),
+            "answer": LETTERS[row["answer"]] if row["options"] else row["reference"],
+            "category": row["kind"],
+            "prediction": row["text"],
+        }
         for row in answers.rows
         if "text" in row
     ]
+    most = max((len(row["options"]) for row in answers.rows), default=0)
     if not rows:
         raise ValueError(f"{answers.path} holds no answer in words; predictions are texts")
     model = Path(str(answers.header["model"])).name or "model"
     path = Path(out) / f"{model}_{answers.header['task']['name']}.tsv"
-    write_text(path, _table(["index", "id", "prediction"], rows))
+    columns = ["index", "id", *LETTERS[:most], "answer", "category", "prediction"]
+    write_text(path, _table(columns, rows))
     return Exported(Path(out), len(rows), [f"{row.get('id')}: {row['reason']}" for row in answers.set_aside])
 
 
