@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vitrail.cli.output import print_json
-from vitrail.cli.parsing import add_json
+from vitrail.cli.parsing import add_json, part_named
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--submission", type=Path, metavar="FILE", help="write the file that its leaderboard takes"
     )
+    parser.add_argument(
+        "--metric",
+        metavar="NAME[:FIELD=VALUE,…]",
+        help="judge the answers again by this: match:reading=words … (default: as they were judged)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the answers so judged go")
     add_json(parser)
 
 
@@ -26,14 +32,21 @@ def run(args: argparse.Namespace) -> int:
     from vitrail.cli.evaluate_benchmark import write_submission
     from vitrail.cli.official_text import print_official
     from vitrail.cli.running import print_scores
-    from vitrail.evaluation.scores import score
+    from vitrail.evaluation.answers import read_answers
+    from vitrail.evaluation.rejudging import rejudged, write_answers
+    from vitrail.evaluation.scores import scores_of
 
+    _require_fitting(args)
+    metric = None if args.metric is None else part_named(args.metric)
     found: dict[str, dict[str, dict]] = {}
     for path in args.answers:
-        one = score(path)
+        answers = read_answers(path) if metric is None else rejudged(read_answers(path), metric)
+        if args.out is not None:
+            write_answers(answers, args.out)
+        one = scores_of(answers)
         found.setdefault(one.task, {})[one.condition] = one.as_json()
     if args.submission is not None:
-        write_submission(args.answers[0], args.submission)
+        write_submission(args.out or args.answers[0], args.submission)
     if args.json:
         print_json(found)
         return 0
@@ -43,3 +56,13 @@ def run(args: argparse.Namespace) -> int:
         else:
             print_scores({task: conditions})
     return 0
+
+
+def _require_fitting(args: argparse.Namespace) -> None:
+    """ValueError for options that do not go together."""
+    if args.out is not None and args.metric is None:
+        raise ValueError("--out goes with --metric: the answers as they are stand in their file")
+    if args.out is not None and len(args.answers) > 1:
+        raise ValueError(f"--out is one file, but there are {len(args.answers)} of answers; give one")
+    if args.metric is not None and args.submission is not None and args.out is None:
+        raise ValueError("--submission with --metric needs --out FILE, the answers that it is written from")
