@@ -77,7 +77,7 @@ def test_a_model_beside_its_baselines_and_another(place):
 
 def test_answers_that_could_not_be_read_stand_apart(place):
     text = re.sub(r"\s+", " ", text_of(write_page([place / "b"], place / "b.html")))
-    assert "Mistakes: colours 15 of 15 in 40 answers" in text
+    assert "Mistakes: colours 15 of 15 in 40 answers. " in text
     assert "10 of its answers could not be read" in text
     assert "Answers that could not be read: colours 10 of 10 in 40 answers; they count as not right." in text
     assert "Nothing could be read from “&lt;script&gt;" in text
@@ -110,6 +110,25 @@ def test_questions_are_found_where_they_were_or_where_one_says(place, tmp_path):
     assert kept.of(answer(3, False))[0].id == "q3" and kept.of(answer(4, False)) is None
     nowhere = Questions(Result.of(write(tmp_path / "n/trained.jsonl", [answer(0, True)])).answers)
     assert "--data" in nowhere.reason
+
+
+def test_boxes_are_drawn_where_they_were_asked_for(tmp_path):
+    """What is true and what was said, each in its picture; the answer here takes the first picture for the second."""
+    from vitrail import registry
+    from vitrail.evaluation.question_cards import card
+
+    benchmark = registry.get("benchmark", "offline_grounding")
+    source = benchmark(benchmark.Config(suite="nano-scenes-v1", n=12, form="pixels", kinds=["same"])).source()
+    record = next(one for one in source if one.meta["groups"]["positive"])
+    said = '[{"image": 2, "bbox_2d": [1, 2, 30, 40], "group": 1}]'
+    none = {"options": [], "answer": None, "prediction": None, "values": None, "choice": None}
+    row = answer(0, False, **none, text=said, reference="[…]")
+    shown = card(record, {**row, "groups": record.meta["groups"]})
+    labels_of = [[shape.label for shape in one.shapes] for one in shown.pictures]
+    assert set(labels_of[0]) == {"truth"} and "answer" in labels_of[1]
+    assert shown.pictures[1].shapes[-1].points == ((1, 2), (30, 2), (30, 40), (1, 40))
+    unread = card(record, {**row, "text": "?", "groups": record.meta["groups"]})
+    assert [shape.label for shape in unread.pictures[1].shapes] == labels_of[1][:-1]
 
 
 def test_the_surest_mistakes_come_first():

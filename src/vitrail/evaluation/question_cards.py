@@ -17,6 +17,8 @@ from vitrail.evaluation.task import Task
 
 SHOWN = 4
 """Pictures of one question that a card shows: of a clip or a stitched set the first."""
+TRUE, SAID = 2, 3
+"""Colours of boxes in pictures: green, red."""
 GALLERY = "gallery.jsonl"
 """Records that a run keeps beside its answers, pictures inside."""
 
@@ -86,10 +88,14 @@ def card(record: Any, row: Mapping[str, Any], root: Path | None = None, note: st
 
     question = record.messages[-1].text if record.choices is not None else record.messages[-2].text
     shapes = _asked_about(record)
+    drawn = _boxes(row)
     alt = f"picture of the question: {question}"
     return Question(
         question=question,
-        pictures=[embed(image.read(root), alt, shapes) for image in record.images[:SHOWN]],
+        pictures=[
+            embed(image.read(root), alt, [*shapes, *drawn.get(place, ())])
+            for place, image in enumerate(record.images[:SHOWN])
+        ],
         options=row["options"],
         truth=row["answer"],
         prediction=row["prediction"],
@@ -101,6 +107,23 @@ def card(record: Any, row: Mapping[str, Any], root: Path | None = None, note: st
         right=None if row["options"] else row["correct"],
         note=note,
     )
+
+
+def _boxes(row: Mapping[str, Any]) -> dict[int, list[Any]]:
+    """True boxes and those of the answer, by picture, where boxes were asked for."""
+    if not {"boxes", "sizes", "form"} <= set(row.get("groups", {})):
+        return {}
+    from vitrail.evaluation.box_answers import pair_of
+    from vitrail.reporting.pictures import box
+
+    pair, found = pair_of(dict(row)), {}
+    groups = len({one.group for one in pair.truth}) > 1
+    for boxes, label, colour in ((pair.truth, "truth", TRUE), (pair.said, "answer", SAID)):
+        for one in boxes:
+            x, y, w, h = one.xywh
+            told = f"{label}, group {one.group}" if groups else label
+            found.setdefault(one.image, []).append(box(x, y, x + w, y + h, label=told, colour=colour))
+    return found
 
 
 def _asked_about(record: Any) -> list[Any]:

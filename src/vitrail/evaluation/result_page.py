@@ -262,7 +262,12 @@ def _mistakes(page: Any, one: Set, data: str | None, most: int) -> None:
             gone += shown is None
             cards += [] if shown is None else [shown]
         lead = f"{len(cards)} of {len(wrong)} in {len(rows)} answers"
-        lead += "; the most confident mistakes first." if parsed else "; they count as not right."
+        ranked = any(row.get("choice") is not None for row in wrong)
+        lead += (
+            ("; the most confident mistakes first." if ranked else ".")
+            if parsed
+            else "; they count as not right."
+        )
         section = page.section(f"{heading}: {one.name}", lead)
         if cards:
             section.add(Gallery(cards, name=f"{heading.lower().replace(' ', '-')}-{one.name}"))

@@ -229,8 +229,8 @@ class Media:
         self, root: Path, *folders: str, endings: Iterable[str] = ("", ".jpg", ".jpeg", ".png")
     ) -> None:
         self.root = root if root.is_dir() else root.parent
-        self.folders = [folder for folder in folders if (self.root / folder).is_dir()]
-        self.looked_in, self.endings = folders, tuple(endings)
+        self.looked_in, self.endings = tuple(dict.fromkeys(folders)), tuple(endings)
+        self.folders = [folder for folder in self.looked_in if (self.root / folder).is_dir()]
 
     def find(self, name: str, field: str) -> str:
         """The path of a file (or a folder of frames) relative to the root. :class:`FieldError` where there is none."""
