@@ -1,6 +1,7 @@
 """The inferencer ``clue``: rules of its settings or of the record, what it refuses, killed and gone on."""
 
 import json
+import shutil
 
 import pytest
 
@@ -70,6 +71,33 @@ def test_killed_and_gone_on_it_is_the_same_file(tmp_path, nano):
     cut.write_bytes(b"".join(lines[:4]) + lines[4][:20])
     again = run_task(task(constitution=RULES), nano, tmp_path / "cut", source=records, batch_size=1)
     assert again.read_bytes() == whole.read_bytes()
+
+
+def test_another_helper_in_the_same_folder_is_another_judge(tmp_path, nano):
+    import torch
+
+    from vitrail.models.testbeds import dual
+
+    clip = tmp_path / "clip"
+    model = dual.nano()
+    model.save(clip)
+    made = task(constitution=RULES, clip=str(clip), relevance=-1)
+    once = {"folder": tmp_path / "out", "source": source(record(0))}
+    path = run_task(made, nano, **once)
+    assert len(read_answers(path).header["fingerprints"]["helpers"]) == 64
+    assert (
+        "helpers"
+        not in read_answers(
+            run_task(task(constitution=RULES), nano, tmp_path / "none", source=source(record(0)))
+        ).header["fingerprints"]
+    )
+    assert run_task(made, nano, **once) == path
+    with torch.no_grad():
+        next(model.model.parameters()).add_(1.0)
+    shutil.rmtree(clip)
+    model.save(clip)
+    with pytest.raises(ValueError, match="answers given under another helpers"):
+        run_task(made, nano, **once)
 
 
 def test_a_recipe_names_it(tmp_path):

@@ -126,7 +126,7 @@ def judge_of(
 ) -> tuple[Any, dict[str, Any]]:
     """The judge, and what its verdicts depend on beside rules and settings."""
     from vitrail.evaluation import fingerprints
-    from vitrail.evaluation.clue import helpers
+    from vitrail.evaluation.clue import helper_fingerprints, helpers
     from vitrail.inference.clue import ClueJudge
 
     if bundle.encoder.planner is None:
@@ -138,6 +138,7 @@ def judge_of(
         "weights": fingerprints.weights(bundle.model),
         "clip": args.clip,
         "detector": args.detector,
+        **helper_fingerprints(scanner, detector),
     }
     return judge, told
 

@@ -19,7 +19,9 @@ from vitrail.storage.log import JsonlLog, read_log
 
 VERSION = 1
 FAILED = "failed"
-FINGERPRINTS = ("scenario", "prompt", "inferencer", "metric", "processor", "model", "transform", "methods")
+FINGERPRINTS = (
+    "scenario", "prompt", "inferencer", "metric", "processor", "model", "transform", "methods", "helpers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

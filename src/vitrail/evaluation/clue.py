@@ -17,6 +17,7 @@ from pydantic import Field, field_serializer, model_validator
 from vitrail.evaluation.instructions import Prompt
 from vitrail.inference.clue import ClueJudge, ClueSettings
 from vitrail.inference.constitution import Constitution
+from vitrail.storage.cache import key
 
 if TYPE_CHECKING:
     from vitrail.data.records import Image
@@ -108,17 +109,20 @@ class ClueInferencer:
         """Nothing beyond the settings."""
         return {}
 
+    def fingerprints(self, bundle: Bundle) -> dict[str, str]:
+        """Of its helpers' weights, which verdicts depend on; nothing where it has none."""
+        return helper_fingerprints(*self._named(bundle))
+
+    def _named(self, bundle: Bundle) -> tuple[Any, Any]:
+        if self._helpers is None:
+            detector = None if self.config.detector == GIVEN else self.config.detector
+            self._helpers = helpers(self.config.clip, detector, self.settings, bundle.device)
+        return self._helpers
+
     def _judge(self, bundle: Bundle, constitution: Constitution, batch_size: int) -> ClueJudge:
         place = (id(bundle), constitution.fingerprint)
         if place not in self._judges:
-            if self._helpers is None:
-                self._helpers = helpers(
-                    self.config.clip,
-                    None if self.config.detector == GIVEN else self.config.detector,
-                    self.settings,
-                    bundle.device,
-                )
-            scanner, detector = self._helpers
+            scanner, detector = self._named(bundle)
             self._judges[place] = ClueJudge(
                 bundle, constitution, self.settings, scanner=scanner, detector=detector, batch_size=batch_size
             )
@@ -144,3 +148,12 @@ def helpers(
         finder = Detector.from_pretrained(detector)
         finder.model.to(device)
     return scanner, finder
+
+
+def helper_fingerprints(scanner: Any, detector: Any) -> dict[str, str]:
+    """``{"helpers": hash}`` over a scanner's dual encoder and the weights of a detector; empty for neither."""
+    from vitrail.evaluation.fingerprints import weights
+
+    told = [] if scanner is None else [f"clip {scanner.encoder.fingerprint}"]
+    told += [] if detector is None else [f"detector {weights(detector.model)}"]
+    return {"helpers": key("helpers", *told)} if told else {}

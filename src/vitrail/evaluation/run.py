@@ -151,10 +151,16 @@ class _Run:
                 "inferencer": key(json.dumps(task["inferencer"], sort_keys=True)),
                 "metric": key(json.dumps(task["metric"], sort_keys=True)),
                 "transform": self.transform,
+                **self._of_inferencer(),
                 **self._of_model({**task["instruction"], **self._examples()}, model_fingerprint),
             },
             "run": {"batch_size": self.batch_size, **self.inferencer.describe(self.bundle)},
         }
+
+    def _of_inferencer(self) -> dict[str, str]:
+        """The fingerprints of what an inferencer brings besides the model: the helpers of a judge."""
+        found = getattr(self.inferencer, "fingerprints", None)
+        return {} if found is None else found(self.bundle)
 
     def _of_model(self, instruction: dict[str, Any], model_fingerprint: str | None) -> dict[str, str]:
         """The fingerprints of prompt, processor and weights."""
