@@ -220,6 +220,14 @@ def test_the_best_guess_without_a_picture():
     assert chance(skewed) == 0.25
 
 
+def test_answers_that_take_turns_are_guessed_by_chance():
+    """Every other picture would have the same answer, and a vote of the one half be wrong in the other."""
+    row = {"kind": "presence", "options": ["yes", "no"]}
+    rows = [{**row, "cluster": f"p{n}", "answer": n % 2} for n in range(200)]
+    assert 0.3 < share(rows) < 0.7
+    assert majority(rows[::-1])[::-1] == majority(rows), "whatever their order"
+
+
 def test_kinds_that_alternate_still_learn_from_each_other():
     numbers = ["one", "two", "three", "four"]
     skewed = guess_rows(200, lambda d: d.choices(numbers, [0, 1, 0, 0])[0], numbers, kind="a")

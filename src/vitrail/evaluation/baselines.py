@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 
 from vitrail.data.media import map_media
 from vitrail.data.records import Chat, Image, Media
+from vitrail.storage.cache import key
 
 GREY = 128
 """The middle of 0 … 255; not exactly the mean of an image processor, which some models take for padding."""
@@ -54,26 +55,29 @@ def majority(rows: Sequence[dict[str, Any]]) -> list[int]:
 
     Within a kind of question, an option's text is as good as its share of being right where it was offered.
     Shares come from the half of the pictures that the row does not belong to, so that no row votes for
-    itself. The first of equally good options is taken.
+    itself. Halves are drawn by the pictures' names: where yes and no take turns, every other picture would have
+    the same answer. The first of equally good options is taken.
     """
-    half: dict[tuple[str, str], int] = {}
-    pictures: dict[str, int] = defaultdict(int)
+    named: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
-        if (place := (row["kind"], row["cluster"])) not in half:
-            half[place] = pictures[row["kind"]] % 2
-            pictures[row["kind"]] += 1
+        named[row["kind"]].setdefault(row["cluster"], key("half", row["kind"], row["cluster"]))
+    half = {
+        (kind, cluster): place % 2
+        for kind, clusters in named.items()
+        for place, cluster in enumerate(sorted(clusters, key=clusters.__getitem__))
+    }
     offered: dict[tuple[int, str, str], int] = defaultdict(int)
     right: dict[tuple[int, str, str], float] = defaultdict(float)
     for row in rows:
         for index, option in enumerate(row["options"]):
-            key = (half[row["kind"], row["cluster"]], row["kind"], option)
-            offered[key] += 1
-            right[key] += index == row["answer"]
+            place = (half[row["kind"], row["cluster"]], row["kind"], option)
+            offered[place] += 1
+            right[place] += index == row["answer"]
 
     def share(row: dict[str, Any], option: str) -> float:
-        key = (1 - half[row["kind"], row["cluster"]], row["kind"], option)
+        place = (1 - half[row["kind"], row["cluster"]], row["kind"], option)
         prior = 4.0  # as if each text had been offered so often already, and right as often as chance
-        return (right.get(key, 0.0) + prior / len(row["options"])) / (offered.get(key, 0) + prior)
+        return (right.get(place, 0.0) + prior / len(row["options"])) / (offered.get(place, 0) + prior)
 
     guesses = []
     for row in rows:

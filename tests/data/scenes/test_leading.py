@@ -7,6 +7,7 @@ import pytest
 from vitrail.data.scenes import suite
 from vitrail.data.scenes.leading import PRESUPPOSED, LeadingPairs
 from vitrail.data.scenes.presence import Presence
+from vitrail.data.scenes.printed import PrintedAnswers
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +47,33 @@ def test_presence_is_true_of_the_scene(scenes):
     assert {record.meta["kind"] for record in source} == {"random", "adversarial"}
 
 
-def test_flaws_of_presence_are_planted_as_asked(scenes):
-    clean = Presence(scenes, "test", 0, 40, "known")
-    printed = Presence(scenes, "test", 0, 40, "known", printed=1.0)
-    for one, other in zip(clean, printed, strict=True):
-        answer = one.choices.options[one.choices.answer][0].text
-        assert (
-            other.messages[-1].text == f"{one.messages[-1].text} ({answer})" and other.choices == one.choices
-        )
-    some = [record.messages[-1].text for record in Presence(scenes, "test", 0, 40, "known", printed=0.5)]
-    assert 10 < sum(text.endswith(")") for text in some) < 30
+def test_presence_out_of_balance(scenes):
     yes = Presence(scenes, "test", 0, 40, "known", yes=0.9)
     assert sum(record.choices.answer == 0 for record in yes) == 36
     for record in yes:
         names = {thing["name"] for thing in record.meta["scene"]["objects"]}
         assert (record.meta["thing"] in names) == (record.choices.answer == 0)
-    assert len({source.fingerprint for source in (clean, printed, yes)}) == 3
-    assert clean.fingerprint == Presence(scenes, "test", 0, 40, "known", yes=0.5, printed=0.0).fingerprint
+    clean = Presence(scenes, "test", 0, 40, "known")
+    assert (
+        clean.fingerprint == Presence(scenes, "test", 0, 40, "known", yes=0.5).fingerprint != yes.fingerprint
+    )
     with pytest.raises(ValueError, match=r"yes is 1\.5; give a share"):
         Presence(scenes, "test", 0, 2, "known", yes=1.5)
+
+
+def test_answers_are_printed_as_often_as_asked(scenes):
+    clean = scenes.questions(n=40)
+    printed = PrintedAnswers(clean, 1.0)
+    for one, other in zip(clean, printed, strict=True):
+        answer = one.choices.options[one.choices.answer][0].text
+        assert other.messages[-1].text == f"{one.messages[-1].text} ({answer})"
+        assert other.choices == one.choices and other.images == one.images and other.id == one.id
+    some = [record.messages[-1].text for record in PrintedAnswers(clean, 0.5)]
+    assert 10 < sum(text.endswith(")") for text in some) < 30
+    assert list(PrintedAnswers(clean, 0.0)) == list(clean)
+    assert len({clean.fingerprint, printed.fingerprint, PrintedAnswers(clean, 0.5).fingerprint}) == 3
+    with pytest.raises(ValueError, match="printed is 2; give a share"):
+        PrintedAnswers(clean, 2)
 
 
 def test_conversations_are_half_leading_and_answers_stay_true(scenes):

@@ -1,8 +1,8 @@
 """Is this thing in the picture? Yes and no in equal numbers, as POPE asks (Li et al., arXiv 2305.10355).
 
 What is not there is drawn at ``random``, or is of the kind of something that is (``adversarial``). POPE's *popular*
-has no counterpart: scenes show all things equally often. Two flaws can be planted, for audits to find (MME-Survey,
-arXiv 2411.15296): answers out of balance, and answers that stand in the question.
+has no counterpart: scenes show all things equally often. Answers can be put out of balance, for audits to find
+(MME-Survey, arXiv 2411.15296).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vitrail.data.records import Chat, Choices, Message, Text
 from vitrail.data.scenes.documents import free_scene, speakable
-from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.source import SceneSource
 from vitrail.data.scenes.wording import confusable
 
@@ -27,8 +26,7 @@ OPTIONS = ("yes", "no")
 class Presence(SceneSource[Chat]):
     """``n`` questions: a present thing and an absent one in turn, absent ones by ``how`` in turn.
 
-    ``yes``: the share of present things, where it is not one half; ``printed``: the share of questions that say their
-    answer. ValueError for a share that is none.
+    ``yes``: the share of present things, where it is not one half. ValueError for what is no share.
     """
 
     use = "presence"
@@ -42,20 +40,16 @@ class Presence(SceneSource[Chat]):
         names: str,
         how: tuple[How, ...] = HOW,
         yes: float = 0.5,
-        printed: float = 0.0,
     ) -> None:
         super().__init__(suite, fold, seed, n, names)
         if not how or set(how) - set(HOW):
             raise ValueError(f"how is {how}; use some of {', '.join(HOW)}")
-        for name, value in (("yes", yes), ("printed", printed)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}; give a share from 0 to 1")
-        self.pool, self.how = speakable(suite, names), tuple(how)
-        self.yes, self.printed = yes, printed
+        if not 0 <= yes <= 1:
+            raise ValueError(f"yes is {yes}; give a share from 0 to 1")
+        self.pool, self.how, self.yes = speakable(suite, names), tuple(how), yes
 
     def _settings(self) -> tuple[Any, ...]:
-        flaws = {"yes": (self.yes, 0.5), "printed": (self.printed, 0.0)}
-        return *self.how, *(f"{name} {value}" for name, (value, plain) in flaws.items() if value != plain)
+        return *self.how, *((f"yes {self.yes}",) if self.yes != 0.5 else ())
 
     def __getitem__(self, index: int) -> Chat:
         """The picture and the question; ``meta["kind"]`` is how the absent thing of its couple is drawn."""
@@ -77,18 +71,14 @@ class Presence(SceneSource[Chat]):
             kinds = {thing.kind for thing in things}
             near = [other for other in clear if other.kind in kinds] if how == "adversarial" else clear
             thing = draws.pick(near or clear)
-        answer = 0 if there else 1
-        text = f"Is there {thing.phrase} in the picture?"
-        if Draws("printed answers", self.name, index).chance(self.printed):
-            text += f" ({OPTIONS[answer]})"
         return Chat(
             id=f"{self.name}/{index}",
             messages=(
                 Message(
                     role="user",
-                    content=(scene.image(), Text(text=text)),
+                    content=(scene.image(), Text(text=f"Is there {thing.phrase} in the picture?")),
                 ),
             ),
-            choices=Choices(options=tuple((Text(text=word),) for word in OPTIONS), answer=answer),
+            choices=Choices(options=tuple((Text(text=word),) for word in OPTIONS), answer=0 if there else 1),
             meta={**self._meta(index, scene), "kind": how, "thing": thing.name},
         )

@@ -84,16 +84,30 @@ class Composed(Benchmark):
         return suite(self.config.suite)
 
 
+def _printed(source: Any, share: float) -> Any:
+    """The questions, some of which say their answer."""
+    if not share:
+        return source
+    from vitrail.data.scenes.printed import PrintedAnswers
+
+    return PrintedAnswers(source, share)
+
+
 class OfflineScenes(Composed):
     """What, which kind, how many, where, which colour, how things stand to each other."""
 
     name = "offline_scenes"
     title = "Scenes with exact truth"
 
+    class Config(Composed.Config):
+        """``printed``: how often the question says its answer, a planted flaw for audits to find."""
+
+        printed: float = Field(default=0.0, ge=0, le=1)
+
     def composed(self) -> Any:
         """Multiple-choice questions, one a picture."""
         c = self.config
-        return self.scenes.questions(c.fold, c.names, c.seed, c.n, c.kinds)
+        return _printed(self.scenes.questions(c.fold, c.names, c.seed, c.n, c.kinds), c.printed)
 
 
 class OfflineSequences(Composed):
@@ -173,7 +187,7 @@ class OfflinePresence(Composed):
 
         c = self.config
         how = cast("tuple[How, ...]", c.kinds or HOW)
-        return Presence(self.scenes, c.fold, c.seed, c.n, c.names, how, c.yes, c.printed)
+        return _printed(Presence(self.scenes, c.fold, c.seed, c.n, c.names, how, c.yes), c.printed)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
