@@ -116,7 +116,8 @@ def _boxes(row: Mapping[str, Any]) -> dict[int, list[Any]]:
     from vitrail.evaluation.box_answers import pair_of
     from vitrail.reporting.pictures import box
 
-    pair, found = pair_of(dict(row)), {}
+    pair = pair_of(dict(row))
+    found: dict[int, list[Any]] = {}
     groups = len({one.group for one in pair.truth}) > 1
     for boxes, label, colour in ((pair.truth, "truth", TRUE), (pair.said, "answer", SAID)):
         for one in boxes:

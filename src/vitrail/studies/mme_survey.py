@@ -13,7 +13,10 @@ the version's questions with replacement. δ = 0.2, a tenth of its range. What t
 balance`` (entropy of the right options' places) and the ``majority guess``. ``order`` is how often all three models
 come out in their order.
 
-All models first read questions that say their answer, as models of real size read such words without being taught.
+All models first read questions that say their answer, as models of real size read such words without being taught. One
+run on the development fold: clean 64.6, 65.4 and 71.7 % right (τ 0.72), leaking 74.6, 70.8 and 75.4 % (τ 0.08), with
+blind gaps of 40 and 37 points: they use what is printed in part only, and this audit hardly notices it then.
+
 Answers out of balance are not asked: this testbed ranks options by their words and has no place to prefer, and of yes
 and no (``offline_presence yes=0.9``) it learns too little for an order. What the testbed can carry: whether this flaw
 hides an order that is there (the mechanism); not how often published benchmarks have it.
@@ -48,8 +51,9 @@ def recipe() -> dict[str, Any]:
     """The house's parts: the connector meets words, printed answers are read, then three stages see the same."""
     base = house()
     align, tune = base["stages"]
-    asks = {"kind": "composed", "benchmark": "offline_scenes", "settings": {**SUITE, "kinds": KINDS}}
-    said = {**asks, "fold": "train", "settings": {**asks["settings"], "printed": 1.0}}
+    settings = {**SUITE, "kinds": KINDS}
+    asks = {"kind": "composed", "benchmark": "offline_scenes", "settings": settings}
+    said = {**asks, "fold": "train", "settings": {**settings, "printed": 1.0}}
     data = {
         "scenes": {**base["data"]["scenes"], "n": SCENES},
         "read": {**said, "n": READ_STEPS * tune["batch_size"]},
