@@ -51,7 +51,7 @@ def recipe() -> dict[str, Any]:
     """The house's parts: the connector meets words, printed answers are read, then three stages see the same."""
     base = house()
     align, tune = base["stages"]
-    settings = {**SUITE, "kinds": KINDS}
+    settings: dict[str, Any] = {**SUITE, "kinds": KINDS}
     asks = {"kind": "composed", "benchmark": "offline_scenes", "settings": settings}
     said = {**asks, "fold": "train", "settings": {**settings, "printed": 1.0}}
     data = {
