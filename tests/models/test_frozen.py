@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import picture
+from conftest import chat, picture
+from vitrail.inference.inputs import model_inputs
 from vitrail.models.frozen import FrozenTower, weights_fingerprint
 
 
@@ -49,3 +50,21 @@ def test_an_unprepared_picture_is_computed_when_asked_for(nano, tmp_path):
     frozen = FrozenTower(nano.model.tower, runtime="torch", cache=tmp_path)
     found = frozen([(picture(7), None), (picture(7), None)])["vision_features"]
     assert found.dtype == torch.float32 and np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"do_sample": True, "num_return_sequences": 2}])
+def test_answers_are_generated_from_stored_features_as_from_pixels(nano, tmp_path, settings):
+    frozen = FrozenTower(nano.model.tower, runtime="torch", dtype="float32", cache=tmp_path)
+    asked = [nano.encoder.encode(chat("What?", seed=seed), add_generation_prompt=True) for seed in range(3)]
+    pixels = model_inputs(nano.model, nano.collator("left")(asked))
+    stored = {name: value for name, value in pixels.items() if name != "pixel_values"}
+    stored |= frozen([(one.images[0], None) for one in asked])
+    answers = []
+    for inputs in (pixels, stored, {**stored, "vision_features": stored["vision_features"].flip(0)}):
+        torch.manual_seed(0)
+        made = nano.model.generate(
+            **inputs, max_new_tokens=8, output_logits=True, return_dict_in_generate=True, **settings
+        )
+        answers.append(torch.stack(made.logits))
+    torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(answers[2], answers[0], atol=1e-3)

@@ -246,6 +246,18 @@ class VitrailForConditionalGeneration(PreTrainedModel, GenerationMixin):
         batch, tokens = inputs_embeds.shape[:2]
         return torch.ones(batch, past + tokens, dtype=torch.long, device=inputs_embeds.device)
 
+    @torch.no_grad()
+    def generate(self, *args: Any, vision_features: Tensor | None = None, **kwargs: Any) -> Any:
+        """As transformers' own, from stored ``vision_features``, too.
+
+        They become visual tokens here: transformers takes what ``get_image_features`` reads out of the inputs before
+        the prompt is read, and encodes pixels only.
+        """
+        if vision_features is not None:
+            ready = self.get_image_features(vision_features=vision_features)
+            kwargs["mm_encoder_outputs"] = {"image": ready}
+        return super().generate(*args, **kwargs)  # type: ignore[misc]
+
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,
         input_ids: Tensor,
