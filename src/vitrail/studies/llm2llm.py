@@ -1,6 +1,6 @@
 """Do new examples of what a student gets wrong teach more than as many of anything? (LLM2LLM, arXiv 2403.15042)
 
-``vitrail study llm2llm --testbed nano``: cells of about half a minute on one core. Expected: above zero. 64 questions
+``vitrail study llm2llm --testbed nano``: cells of about 20 seconds on one core. Expected: above zero. 64 questions
 about composed scenes are the seeds; in each of four rounds the student is trained from the same weights for as many
 steps, and 48 new scenes with the same kind of question and the same right answer join the data, made by a program
 whose answers are exact. The control is the same loop with seeds drawn evenly instead of wrong ones: as many rounds,
@@ -74,5 +74,5 @@ STUDY = Looped(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={"nano": 20},
+    minutes={"nano": 13},
 )
