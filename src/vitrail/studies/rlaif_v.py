@@ -1,15 +1,12 @@
 """Do preferences judged claim by claim leave fewer invented objects than those judged as a whole? (RLAIF-V, 2405.17220)
 
-``vitrail study rlaif_v --testbed nano``: cells of about a minute on one core, and as much again once a seed for the
-house control that they all begin with. Expected: above zero. Its captions of composed scenes name things that are not
+``vitrail study rlaif_v --testbed nano``: cells of about 20 seconds on one core, and once a seed the house control that
+they all begin with. Expected: above zero. Its captions of composed scenes name things that are not
 there. In two rounds it samples six captions for each of 120 pictures, a labeller that is right in 85 % judges them, and
 DPO trains on pairs. The method judges claims; the control judges each caption at once, with the same labeller,
 candidates, balance of lengths and steps. The score is the share of captions that name a thing and none that is not
 there; CHAIR, recall of what is there and length stand in each cell's ``probe``. A labeller of known accuracy stands
 for the 34 B model.
-
-Not run yet. If the control's captions hardly look at their picture (CHAIR_i near 1), there is nothing to prefer, and
-the house control needs more captions first.
 """
 
 from __future__ import annotations
@@ -110,7 +107,7 @@ STUDY = Looped(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 12},
     mock_loop=(
         ("labeller", {"name": "scene_truth", "accuracy": 0.5}),
         ("balance", False),
