@@ -1,7 +1,7 @@
 """Do preferences judged claim by claim leave fewer invented objects than those judged as a whole? (RLAIF-V, 2405.17220)
 
 ``vitrail study rlaif_v --testbed nano``: cells of about 20 seconds on one core, and once a seed the house control that
-they all begin with. Expected: above zero. Its captions of composed scenes name things that are not
+they all begin with. Expected: above zero. One in six of its captions of composed scenes names things that are not
 there. In two rounds it samples six captions for each of 120 pictures, a labeller that is right in 85 % judges them, and
 DPO trains on pairs. The method judges claims; the control judges each caption at once, with the same labeller,
 candidates, balance of lengths and steps. The score is the share of captions that name a thing and none that is not
