@@ -67,7 +67,9 @@ def trained(model, file, folder):
 def test_a_file_and_a_model_are_enough(form, family, saved_family, tmp_path, capsys):
     file = written(examples()[form], tmp_path)
     if (form, family) == ("interleaved", "paligemma"):  # whose pictures all stand in front
-        assert main(["train", "--data", str(file), "--model", str(saved_family(family)), "--quiet"]) == 2
+        place = str(tmp_path / "run")
+        asked = ["--data", str(file), "--model", str(saved_family(family)), "--run", place, "--quiet"]
+        assert main(["train", *asked]) == 2
         assert "documents with pictures are not for this model" in capsys.readouterr().err
         return
     run = trained(saved_family(family), file, tmp_path / "run")
