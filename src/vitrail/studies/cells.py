@@ -21,6 +21,7 @@ class Cell:
     """What is to be run. ``seed`` draws weights and order, ``draw`` the scenes; both are in the recipe already.
 
     ``evaluation`` names the recipe's evaluation that gives the score; ``setting`` says what was varied, for tables.
+    ``training``: what it shares with other cells that train alike (:mod:`vitrail.studies.trainings`).
     """
 
     arm: str
@@ -31,6 +32,7 @@ class Cell:
     evaluation: str
     setting: Mapping[str, Any]
     probe: str | None = None
+    training: str | None = None
 
     @cached_property
     def identity(self) -> str:

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitrail.studies.cells import Cell, Store
+
+if TYPE_CHECKING:
+    from vitrail.recipes.schema import Recipe
 
 Finished = Callable[[Cell, dict[str, Any]], None]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -25,7 +28,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str = "auto") -> dict[str, Any]:
     """Train and measure one cell in ``folder``; its result as plain values.
 
-    The folder keeps answers, metrics and plan; weights go when the result is there. ValueError as the recipe's own.
+    The folder keeps answers, metrics and plan; weights go when the result is there. A training that other cells share
+    stays beside it. ValueError as the recipe's own.
     """
     import torch
 
@@ -35,28 +39,36 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
     from vitrail.storage.environment import describe
     from vitrail.storage.lock import Locked
     from vitrail.storage.runs import RunFolder
-    from vitrail.studies import measuring
+    from vitrail.studies import measuring, trainings
 
     if threads is not None:
         torch.set_num_threads(threads)
-    recipe = load(dict(cell.recipe))
-    begun, planned = time.perf_counter(), None
-    if not RunFolder(folder).plan_path.exists():
+
+    def train(what: Recipe, where: Path) -> None:
+        while True:
+            try:
+                run(what, where, device=device, report=False, planned=planned)
+                break
+            except Locked:  # a process of a killed study still writes it
+                time.sleep(2.0)
+
+    recipe, place = load(dict(cell.recipe)), RunFolder(folder)
+    begun, planned, trained = time.perf_counter(), None, 0
+    if not place.plan_path.exists():
         # Memory is measured, so that nobody reads what would be planned.
         planned = plan(recipe, measure_speed=False, measure_memory=False)
-    while True:
-        try:
-            run(recipe, folder, device=device, report=False, planned=planned)
-            break
-        except Locked:  # a process of a killed study still writes it
-            time.sleep(2.0)
-    place = RunFolder(folder)
+    if cell.training is not None:
+        shared = RunFolder(folder.parent / f"{trainings.FOLDER}{cell.training}")
+        train(load(trainings.training_of(cell.recipe)), shared.path)
+        trained = trainings.note_peak(shared, measuring.peak_bytes())
+        trainings.take_over(place, recipe, shared)
+    train(recipe, folder)
     probed = _probe(cell.probe, place, device) if cell.probe is not None else {}
     environment = describe()
     result = {
         **measuring.measured(place, cell.evaluation),
         **measuring.costs(place, cell.recipe),
-        "peak_bytes": measuring.peak_bytes(),
+        "peak_bytes": max(trained, measuring.peak_bytes()),
         "seconds": round(time.perf_counter() - begun, 3),
         "probe": probed,
         "machine": environment["fingerprint"],
@@ -163,7 +175,12 @@ def _in_processes(
             while (
                 todo and len(under_way) < jobs and failed is None and not (until and time.monotonic() > until)
             ):
-                index = todo.pop(0)
+                busy = {cells[index].training for index in under_way.values()} - {None}
+                free = [index for index in todo if cells[index].training not in busy]
+                if not free:
+                    break
+                index = free[0]
+                todo.remove(index)
                 task: Future = pool.submit(run_cell, cells[index], work / cells[index].name, threads, device)
                 under_way[task] = index
             if not under_way:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from vitrail.storage import atomic
 from vitrail.storage.environment import describe
 from vitrail.storage.lock import FileLock
-from vitrail.studies import outcome
+from vitrail.studies import outcome, trainings
 from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.cells import Cell, Fixed, Store
 from vitrail.studies.design import Association, Design
@@ -84,6 +84,7 @@ class Running(ABC):
         self.questions, self.precision = design.questions, "auto"
         self.seconds_a_cell: float | None = None
         self.begun = time.monotonic()
+        self.alike = trainings.alike(design.arms)
 
     def run(self) -> dict[str, Any]:
         """The outcome, as it is in ``outcome.json``. ValueError for a folder that was begun under another rule."""
@@ -96,6 +97,7 @@ class Running(ABC):
             self.listener.note(f"{self.design.name}: {self.design.rule.sentence()}")
             found = self._found()
             atomic.write_json(self.folder / "outcome.json", found)
+            trainings.forget(self.folder / "work")
             return found
         finally:
             lock.release()
@@ -150,6 +152,7 @@ class Running(ABC):
             evaluation=self.design.evaluation,
             steps=self.steps,
             precision=self.precision,
+            shares=arm.name in self.alike,
             **{"questions": self.questions, **settings},
         )
 

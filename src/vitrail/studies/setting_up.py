@@ -10,6 +10,7 @@ from vitrail.recipes import overrides
 from vitrail.recipes.loading import load, plain
 from vitrail.studies.arms import Arm, leaves
 from vitrail.studies.cells import Cell, Role
+from vitrail.studies.trainings import identity
 
 Fold = Literal["development", "test"]
 TUNING_DRAW = 900_001
@@ -43,9 +44,11 @@ def cell(
     steps: Mapping[str, int] | None = None,
     questions: int | None = None,
     precision: str | None = None,
+    shares: bool = False,
 ) -> Cell:
     """One cell of ``arm``. ``factor`` scales the learning rates that are tuned, ``settings`` are values of its grid,
-    ``steps`` how long each stage is (default: as in the recipe), ``questions`` how many are asked at most.
+    ``steps`` how long each stage is (default: as in the recipe), ``questions`` how many are asked at most; ``shares``:
+    whether its training is kept for cells that train alike.
     """
     recipe, _ = overrides.apply(plain(load(arm.recipe)), dict(settings or {}))
     recipe = copy.deepcopy(recipe)
@@ -65,7 +68,9 @@ def cell(
     _ask(recipe["data"], "asked", asked["data"], fold, draw, questions)
     recipe["report"] = {"gallery": 0}
     setting = {"factor": factor, **(settings or {})}
-    return Cell(arm.name, role, recipe["seed"], draw, plain(load(recipe)), evaluation, setting, arm.probe)
+    whole = plain(load(recipe))
+    training = identity(whole) if shares else None
+    return Cell(arm.name, role, recipe["seed"], draw, whole, evaluation, setting, arm.probe, training)
 
 
 def _scaled(rate: Any, factor: float) -> Any:
