@@ -46,6 +46,8 @@ def train(name: str, material: Path, out: Path, work: Path, words: list[str]) ->
         if name == "vitrail, packed":
             longest = max(json.loads((material / "lengths.json").read_text()))
             words = [*words, "--packing", str(2 * longest)]
+        if name == "vitrail, checkpointed":
+            words = [*words, "--checkpointing"]
     else:
         python, script = environment(name, work), SCRIPTS[name]
     command = [str(python), str(HERE / script), "--material", str(material), "--out", str(out), *words]
@@ -99,7 +101,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-train"))
-    names = ("vitrail", "vitrail, packed", "trl", "ms-swift")
+    names = ("vitrail", "vitrail, packed", "vitrail, checkpointed", "trl", "ms-swift")
     parser.add_argument("--trainers", nargs="+", choices=names, default=list(names))
     args = parser.parse_args()
     work = args.work.resolve()

@@ -14,12 +14,14 @@ import transformers
 import vitrail
 
 
-def recipe(material: Path, batch: int, rate: float, packing: int | None) -> dict[str, Any]:
+def recipe(
+    material: Path, batch: int, rate: float, packing: int | None, checkpointing: bool = False
+) -> dict[str, Any]:
     """A ready model, trained on a file: connector and language model, a constant rate, as the others do."""
     stage: dict[str, Any] = {
         "name": "tune", "data": "rows", "trains": ["connector", "language"], "learning_rate": rate,
         "schedule": "constant", "warmup": 0, "batch_size": batch, "epochs": 1, "precision": "float32",
-        "checkpoint_minutes": None, "max_grad_norm": 1.0,
+        "checkpoint_minutes": None, "max_grad_norm": 1.0, "gradient_checkpointing": checkpointing,
     }  # fmt: skip
     if packing:
         stage["packing"] = {"length": packing}
@@ -36,13 +38,14 @@ def main() -> None:
     """Train and write the result."""
     parser = timing.arguments()
     parser.add_argument("--packing", type=int, help="pack records into rows of so many tokens")
+    parser.add_argument("--checkpointing", action="store_true", help="compute activations again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     timer = timing.Timer()
     transformers.trainer.DEFAULT_CALLBACKS.append(timer)
     begin = time.perf_counter()
     run = vitrail.train(
-        recipe(args.material.resolve(), args.batch, args.rate, args.packing),
+        recipe(args.material.resolve(), args.batch, args.rate, args.packing, args.checkpointing),
         run_folder=args.out / "run",
         progress=None,
     )
