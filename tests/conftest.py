@@ -120,3 +120,18 @@ def pytest_runtest_setup(item):
         listed = f"/var/lib/dpkg/info/{mark.args[0]}.list"
         if not os.path.exists(listed):
             pytest.skip(f"needs the Debian package {mark.args[0]}")
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """Whoever issues certificates for servers of tests (``misbehaving_server.Secured``)."""
+    trustme = pytest.importorskip("trustme", reason="trustme is not installed")
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority, tmp_path, monkeypatch):
+    """The authority is one that this machine trusts."""
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import ssl
 import struct
 import threading
 import zlib
@@ -44,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.asked.append(self.path)
             server.agents.add(self.headers.get("User-Agent"))
+            server.headers |= {name.lower() for name in self.headers}
             count = server.counts[path] = server.counts[path] + 1
         name = path.strip("/").split("/")[0].split(".")[0]
         answer = getattr(self, f"_{name}", None)
@@ -126,6 +128,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
         self._slowly()
 
+    def _silent(self, count: int) -> None:
+        self.server.closing.wait(600)
+        self.close_connection = True
+
     def _slowly(self) -> None:
         try:
             while not self.server.closing.wait(0.02):
@@ -174,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """``robots``: the text of robots.txt, or None for none. ``asked``: the paths, in order."""
+    """``robots``: the text of robots.txt, or None for none. ``asked``: the paths, in order; ``headers``: names of all sent."""
 
     daemon_threads = True
 
@@ -183,6 +189,7 @@ class Server(ThreadingHTTPServer):
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.asked: list[str] = []
         self.agents: set[str | None] = set()
+        self.headers: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.robots: str | None = None
         self.port = self.server_address[1]
@@ -201,3 +208,16 @@ class Server(ThreadingHTTPServer):
 
     def address(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}/{path}"
+
+
+class Secured(Server):
+    """The same server behind TLS, with the certificate that ``issued`` is (trustme's)."""
+
+    def __init__(self, issued) -> None:
+        super().__init__()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        issued.configure_cert(context)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def address(self, path: str, host: str = "127.0.0.1") -> str:
+        return super().address(path, host).replace("http:", "https:")

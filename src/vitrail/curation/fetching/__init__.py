@@ -1,6 +1,5 @@
-"""Pictures fetched from the web: politely, within bounds, from public addresses alone, each once.
+"""Pictures fetched from the web: politely, each once.
 
-Built on httpcore2, the engine under the HTTP client of huggingface_hub, so that it is there already: its network
-backend is replaced by one that connects to the address that was checked (:mod:`.connecting`), and it follows no
-redirect, unpacks nothing and reads no proxy from the environment by itself. robots.txt is read by protego.
+One request, its bounds and the addresses that it may reach are of :mod:`vitrail.data.fetching`. Here is who is asked
+when: robots.txt (read by protego), so many requests a second, patience with what may pass, and a store by content.
 """

@@ -11,19 +11,19 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urljoin
 
-from vitrail.curation.fetching.addresses import Address, Networks, Refused, Target, resolved, target_of
-from vitrail.curation.fetching.client import REDIRECTS, Answer, Client, Failed
 from vitrail.curation.fetching.pace import Pace
-from vitrail.curation.fetching.pictures import examined
 from vitrail.curation.fetching.robots import MAX_BYTES, Robots
 from vitrail.curation.fetching.settings import FetchSettings
 from vitrail.curation.fetching.store import Result, Store
+from vitrail.data.fetching.addresses import Address, Networks, Target, resolved, target_of
+from vitrail.data.fetching.client import Answer, Client
+from vitrail.data.fetching.failures import Failed, Refused
+from vitrail.data.fetching.pictures import ACCEPT, examined
+from vitrail.data.fetching.redirects import followed
 from vitrail.storage.lock import FileLock
 
 _FORBIDDING = ("noai", "noimageai", "noindex", "noimageindex", "none")
-_ACCEPT = "image/png,image/jpeg,image/webp,image/gif,image/bmp,image/tiff;q=0.9,*/*;q=0.1"
 _LEFT = "host left alone"
 
 
@@ -136,28 +136,19 @@ class Fetcher:
 
     def _followed(self, target: Target) -> Answer:
         """The answer behind all redirects; each hop is judged, paced and asked of robots.txt like the first."""
-        for _ in range(self.settings.max_redirects + 1):
-            self._robots.require(target.origin, target.address)
-            self._pace.slow(target.host, min(self._robots.delay(target.origin), self.settings.max_wait))
-            answer = self._asked(target, self.settings.max_bytes)
-            if answer.status not in REDIRECTS:
-                self._require_no_tag(answer)
-                return answer
-            target = self._next(target, answer)
-        raise Failed("too many redirects", f"more than {self.settings.max_redirects}")
+        answer = followed(target, self._allowed, self.settings.max_redirects, self.settings.ports)
+        self._require_no_tag(answer)
+        return answer
 
-    def _next(self, target: Target, answer: Answer) -> Target:
-        try:
-            address = urljoin(target.address, answer.headers["location"])
-        except ValueError as error:
-            raise Refused(
-                "bad address", f"a redirect to {answer.headers['location'][:80]!r}: {error}"
-            ) from None
-        return target_of(address, self.settings.ports)
+    def _allowed(self, target: Target) -> Answer:
+        """What is there, if robots.txt lets it be asked for."""
+        self._robots.require(target.origin, target.address)
+        self._pace.slow(target.host, min(self._robots.delay(target.origin), self.settings.max_wait))
+        return self._asked(target, self.settings.max_bytes)
 
     def _asked(self, target: Target, max_bytes: int) -> Answer:
         self._pace.wait(target.host)
-        return self._client.get(target, max_bytes, _ACCEPT)
+        return self._client.get(target, max_bytes, ACCEPT)
 
     def _require_no_tag(self, answer: Answer) -> None:
         words = {word.strip() for word in answer.headers.get("x-robots-tag", "").lower().split(",")}
@@ -170,23 +161,19 @@ class Fetcher:
         target = target_of(address, self.settings.ports)
         for attempt in range(self.settings.retries + 1):
             try:
-                return self._robots_behind_redirects(target)
+                bounds = self.settings.max_redirects, self.settings.ports
+                answer = followed(target, lambda one: self._asked(one, MAX_BYTES), *bounds)
+                return answer.body.decode("utf-8", "replace")
             except Failed as error:
-                if error.reason.startswith("status 4") and not error.passing:
+                if error.reason == "too many redirects" or (
+                    error.reason.startswith("status 4") and not error.passing
+                ):
                     return None
                 wait = error.wait if error.wait is not None else self.settings.backoff * 2**attempt
                 if not error.passing or attempt == self.settings.retries or wait > self.settings.max_wait:
                     raise
                 self._pace.hold(target.host, wait)
         raise AssertionError("the last attempt returns")
-
-    def _robots_behind_redirects(self, target: Target) -> str | None:
-        for _ in range(self.settings.max_redirects + 1):
-            answer = self._asked(target, MAX_BYTES)
-            if answer.status not in REDIRECTS:
-                return answer.body.decode("utf-8", "replace")
-            target = self._next(target, answer)
-        return None
 
     @property
     def _client(self) -> Client:

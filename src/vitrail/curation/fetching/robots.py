@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from vitrail.curation.fetching.addresses import Refused
-from vitrail.curation.fetching.client import Failed
 from vitrail.curation.operations.operation import needs
+from vitrail.data.fetching.failures import Failed, Refused
 
 MAX_BYTES = 512 * 1024
 """The standard asks for at least 500 KiB to be read; more is not."""

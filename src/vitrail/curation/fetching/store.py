@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitrail.curation.fetching.pictures import Picture
+from vitrail.data.fetching.pictures import Picture
 from vitrail.storage import atomic
 from vitrail.storage.log import JsonlLog
 

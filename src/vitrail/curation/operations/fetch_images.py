@@ -46,7 +46,7 @@ class FetchImages(CorpusOperation):
             path = Path(self.store)
             if path.is_absolute() or ".." in path.parts:
                 raise ValueError(f"store is {self.store!r}; name a folder below the pipeline's own")
-            from vitrail.curation.fetching.addresses import Networks
+            from vitrail.data.fetching.addresses import Networks
 
             Networks(self.allow_networks)
             return self

@@ -10,9 +10,11 @@ import io
 import warnings
 from dataclasses import dataclass
 
-from vitrail.curation.fetching.client import Failed
 from vitrail.data.decoding import PICTURE_FORMATS, decode, orientation
+from vitrail.data.fetching.failures import Failed
 
+ACCEPT = "image/png,image/jpeg,image/webp,image/gif,image/bmp,image/tiff;q=0.9,*/*;q=0.1"
+"""What a request says it would take."""
 _SUFFIXES = {"JPEG": "jpg", "TIFF": "tif"}
 
 
@@ -25,8 +27,11 @@ class Picture:
     height: int
 
 
-def examined(body: bytes, max_pixels: int) -> Picture:
-    """The picture. :class:`~vitrail.curation.fetching.client.Failed` for none, a broken one, or too many pixels."""
+def stated(body: bytes, max_pixels: int) -> tuple[str, int, int]:
+    """Pillow's word for the kind, width and height, as the header has them; nothing is unpacked.
+
+    :class:`~vitrail.data.fetching.failures.Failed` for what is no picture, or has too many pixels.
+    """
     from PIL import Image as PILImage
 
     if not body:
@@ -42,6 +47,12 @@ def examined(body: bytes, max_pixels: int) -> Picture:
         raise Failed("no picture", f"it begins with {body[:16]!r} ({type(error).__name__})") from None
     if width * height > max_pixels:
         raise Failed("too many pixels", f"{width} × {height}, at most {max_pixels:,}")
+    return kind, width, height
+
+
+def examined(body: bytes, max_pixels: int) -> Picture:
+    """The picture. :class:`~vitrail.data.fetching.failures.Failed` for none, a broken one, or too many pixels."""
+    kind, width, height = stated(body, max_pixels)
     try:
         whole = decode(body, max_pixels=max_pixels)
     except ValueError as error:

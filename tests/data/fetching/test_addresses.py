@@ -4,7 +4,8 @@ import ipaddress
 
 import pytest
 
-from vitrail.curation.fetching.addresses import Networks, Refused, is_public, target_of
+from vitrail.data.fetching.addresses import Hosts, Networks, is_public, target_of
+from vitrail.data.fetching.failures import Refused
 
 NOT_PUBLIC = """127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 255.255.255.255
     192.0.2.1 198.18.0.1 240.0.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd12::1 fec0::1 ff02::1 2001:db8::1
@@ -35,6 +36,17 @@ def test_networks_that_are_named():
         Networks(["lan"])
 
 
+def test_hosts_that_are_named():
+    hosts = Hosts(["Example.org", "*.bücher.example", "[2606:2800::1]"])
+    for address in ("http://example.org", "https://a.b.bücher.example/x", "http://[2606:2800::1]:8080/"):
+        assert hosts.admits(target_of(address).host)
+    for address in ("http://a.example.org", "http://bücher.example", "http://badexample.org"):
+        assert not hosts.admits(target_of(address).host)
+    assert Hosts().admits("anything.example")
+    with pytest.raises(ValueError, match=r"'a b', which is no host; write it as example\.org"):
+        Hosts(["a b"])
+
+
 @pytest.mark.parametrize(
     "address, reason",
     [
@@ -50,6 +62,9 @@ def test_networks_that_are_named():
         ("http://[fe80::1%25eth0]/a.png", "bad address"),
         ("http://exa mple.org/a.png", "bad address"),
         ("http://example.org:22/a.png", "port"),
+        ("http://example.org/\ud800.png", "bad address"),
+        ("http://example.org/a b?\udfff", "bad address"),
+        ("http://\ud800.example/", "bad address"),
     ],
 )
 def test_addresses_that_are_refused(address, reason):

@@ -12,23 +12,14 @@ from dataclasses import dataclass
 
 import httpcore2
 
-from vitrail.curation.fetching.addresses import Address, Networks, Refused, Target, resolved
-from vitrail.curation.fetching.connecting import CheckedBackend, Deadline
+from vitrail.data.fetching.addresses import Address, Networks, Target, resolved
+from vitrail.data.fetching.connecting import CheckedBackend, Deadline
+from vitrail.data.fetching.failures import Failed, Refused
 
 REDIRECTS = (301, 302, 303, 307, 308)
 _WAIT = (429, 503)
 _AGAIN = (408, 425, 500, 502, 503, 504)
 _UNPACKED = 1 << 16
-
-
-class Failed(Exception):
-    """Nothing was got. ``passing``: it may be there later; ``wait``: seconds that the server asked for, or None."""
-
-    def __init__(
-        self, reason: str, detail: str = "", passing: bool = False, wait: float | None = None
-    ) -> None:
-        self.reason, self.detail, self.passing, self.wait = reason, detail, passing, wait
-        super().__init__(f"{reason}: {detail}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,9 @@ class Answer:
 class Client:
     """Requests one after the other; connections to a host stay open between them. For one thread.
 
-    ``seconds`` bound a request from the look-up of its host to its last byte, ``connect_seconds`` each try to connect.
+    ``seconds`` bound a request from its begin to its last byte (the look-up of its host, which cannot be broken off,
+    counts and ends when the resolver ends it), ``connect_seconds`` each try to connect. ``ssl_context``: whom to trust,
+    read from this machine where it is None.
     """
 
     def __init__(
@@ -53,29 +46,46 @@ class Client:
         seconds: float = 30.0,
         connect_seconds: float = 10.0,
         resolve: Callable[[str, int], list[Address]] = resolved,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._agent, self._seconds, self._connect = user_agent, seconds, connect_seconds
         self._deadline = Deadline()
         backend = CheckedBackend(networks, self._deadline, resolve)
         self._pool = httpcore2.ConnectionPool(
-            max_connections=8, max_keepalive_connections=2, keepalive_expiry=15.0, network_backend=backend
+            ssl_context=ssl_context,
+            max_connections=8,
+            max_keepalive_connections=2,
+            keepalive_expiry=15.0,
+            network_backend=backend,
         )
 
     def close(self) -> None:
         """End the connections."""
         self._pool.close()
 
-    def get(self, target: Target, max_bytes: int, accept: str = "*/*") -> Answer:
-        """The answer. :class:`Refused` or :class:`Failed` where there is none to be had."""
+    def stop(self) -> None:
+        """From any thread: break off what is under way, and ask for nothing more."""
+        self._deadline.stop()
+
+    def get(
+        self, target: Target, max_bytes: int, accept: str = "*/*", seconds: float | None = None
+    ) -> Answer:
+        """The answer, within ``seconds`` (None: the client's own).
+
+        :class:`~vitrail.data.fetching.failures.Refused` or :class:`~vitrail.data.fetching.failures.Failed` where there
+        is none to be had.
+        """
+        seconds = self._seconds if seconds is None else seconds
         headers = [("User-Agent", self._agent), ("Accept", accept), ("Accept-Encoding", "identity")]
         timeout = {
             "connect": self._connect,
-            "read": self._seconds,
-            "write": self._seconds,
-            "pool": self._seconds,
+            "read": seconds,
+            "write": seconds,
+            "pool": seconds,
         }
-        self._deadline.begin(self._seconds)
+        self._deadline.begin(seconds)
         try:
+            self._deadline.left()
             with self._pool.stream(
                 "GET", target.address, headers=headers, extensions={"timeout": timeout}
             ) as found:
@@ -110,7 +120,7 @@ def _text(raw: bytes) -> str:
 
 
 def _passed(answer: Answer) -> Answer:
-    """An answer that is a redirect. :class:`Failed` for any other status."""
+    """An answer that is a redirect. ``Failed`` for any other status."""
     status = answer.status
     if status in REDIRECTS and answer.headers.get("location"):
         return answer
@@ -130,7 +140,7 @@ def seconds_of(told: str, now: Callable[[], float] = time.time) -> float | None:
 
 
 def _body(chunks: Iterator[bytes], headers: dict[str, str], max_bytes: int) -> bytes:
-    """All of it, unpacked where a server packed it unasked. :class:`Failed` beyond ``max_bytes``, packed or not."""
+    """All of it, unpacked where a server packed it unasked. ``Failed`` beyond ``max_bytes``, packed or not."""
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:
         raise Failed("too many bytes", f"{int(length):,} are promised, at most {max_bytes:,} are read")

@@ -14,24 +14,33 @@ from typing import Any
 
 import httpcore2
 
-from vitrail.curation.fetching.addresses import Address, Networks, Refused, resolved
+from vitrail.data.fetching.addresses import Address, Networks, resolved
+from vitrail.data.fetching.failures import Refused
 
 _TRIED = 4
 """Addresses of a host that are tried one after the other."""
+_LOOK = 0.25
+"""Seconds after which a read that waits looks whether anybody still wants it."""
 
 
 class Deadline:
-    """When a request must have ended, on a clock that cannot be set."""
+    """When a request must have ended, on a clock that cannot be set; sooner where :meth:`stop` says so."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._end = clock, 0.0
+        self._clock, self._end, self._stopped = clock, 0.0, False
 
     def begin(self, seconds: float) -> None:
         """Everything from now on must have ended in so many seconds."""
         self._end = self._clock() + seconds
 
+    def stop(self) -> None:
+        """From any thread: the time is up, for this request and all later ones."""
+        self._stopped = True
+
     def left(self, timeout: float | None = None) -> float:
         """How long an operation may take. ``httpcore2.ReadTimeout`` when the time is up."""
+        if self._stopped:
+            raise httpcore2.ReadTimeout("nobody waits for this request any more")
         left = self._end - self._clock()
         if left <= 0:
             raise httpcore2.ReadTimeout("the time for this request is up")
@@ -84,7 +93,13 @@ class _Bounded(httpcore2.NetworkStream):
         self._stream, self._deadline = stream, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.left(timeout))
+        left = self._deadline.left(timeout)
+        while left > _LOOK:
+            try:
+                return self._stream.read(max_bytes, _LOOK)
+            except httpcore2.ReadTimeout:
+                left = min(left - _LOOK, self._deadline.left())
+        return self._stream.read(max_bytes, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, self._deadline.left(timeout))

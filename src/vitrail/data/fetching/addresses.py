@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from vitrail.data.fetching.failures import Refused
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -21,14 +23,6 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
 _SAFE = "/%:@!$&'()*+,;=~-._"
-
-
-class Refused(Exception):
-    """What is not fetched, whatever is there; ``reason`` is short, for counting."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason, self.detail = reason, detail
-        super().__init__(f"{reason}: {detail}")
 
 
 @dataclass(frozen=True)
@@ -55,12 +49,14 @@ class Target:
 
 def target_of(address: str, ports: Sequence[int] = ()) -> Target:
     """An address in parts; ``ports`` that are allowed (none: every one). :class:`Refused` says what is wrong."""
-    if any(ord(sign) < 33 or ord(sign) == 127 for sign in address.strip()):
-        address = quote(address.strip(), safe=_SAFE + "?#[]")
     try:
+        if any(ord(sign) < 33 or ord(sign) == 127 for sign in address.strip()):
+            address = quote(address.strip(), safe=_SAFE + "?#[]")
         parts = urlsplit(address.strip())
         scheme, port = parts.scheme.lower(), parts.port
         host = _ascii_host(parts.hostname or "")
+        path = quote(parts.path or "/", safe=_SAFE)
+        query = f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else ""
     except (ValueError, UnicodeError) as error:
         raise Refused("bad address", str(error)) from None
     if scheme not in _PORTS:
@@ -72,8 +68,6 @@ def target_of(address: str, ports: Sequence[int] = ()) -> Target:
     port = _PORTS[scheme] if port is None else port
     if ports and port not in ports:
         raise Refused("port", f"{port} is not one of {', '.join(map(str, ports))}")
-    path = quote(parts.path or "/", safe=_SAFE)
-    query = f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else ""
     return Target(scheme, host, port, path + query)
 
 
@@ -121,6 +115,32 @@ def is_public(address: Address) -> bool:
             return False
     special = address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback
     return address.is_global and not special and not address.is_private and not address.is_link_local
+
+
+class Hosts:
+    """Which hosts may be asked: all, or those ``allowed`` (``example.org``; ``*.example.org`` for what is below it).
+
+    ValueError for what is no host.
+    """
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
+        self.names: set[str] = set()
+        self.above: tuple[str, ...] = ()
+        for name in allowed:
+            try:
+                host = _ascii_host(name.removeprefix("*.").strip("[]"))
+            except (ValueError, UnicodeError):
+                host = ""
+            if not host:
+                raise ValueError(f"allow_hosts has {name!r}, which is no host; write it as example.org")
+            if name.startswith("*."):
+                self.above += (f".{host}",)
+            else:
+                self.names.add(host)
+
+    def admits(self, host: str) -> bool:
+        """Whether this host, as :attr:`Target.host` has it, may be asked."""
+        return not (self.names or self.above) or host in self.names or host.endswith(self.above)
 
 
 class Networks:
