@@ -49,11 +49,26 @@ class Served:
         finally:
             connection.close()
 
+    def metrics(self):
+        """What Prometheus would read: (name, labels) → value."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == 200 and answer.getheader("Content-Type").startswith("text/plain")
+        samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        return {(one.name, *sorted(one.labels.items())): one.value for one in samples}
+
 
 @contextmanager
-def served(bundle, key=None, hosts=("127.0.0.1", "localhost"), judge=None, offered=(), **limits):
+def served(
+    bundle, key=None, hosts=("127.0.0.1", "localhost"), judge=None, offered=(), fetching=None, **limits
+):
     """The bundle behind an address, while inside."""
-    settings = Serving(name=NAME, key=key, hosts=hosts, limits=Limits(**limits))
+    settings = Serving(name=NAME, key=key, hosts=hosts, limits=Limits(**limits), fetching=fetching)
     gate = create(bundle, settings, judge, offered)
     config = uvicorn.Config(
         gate, host="127.0.0.1", port=0, lifespan="on", log_level="critical", access_log=False

@@ -180,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """``robots``: the text of robots.txt, or None for none. ``asked``: the paths, in order; ``headers``: names of all sent."""
+    """``robots``: the text of robots.txt, or None for none. ``asked``: paths, in order. ``headers``: their names."""
 
     daemon_threads = True
 

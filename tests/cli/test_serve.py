@@ -58,6 +58,31 @@ def test_limits_and_name(tmp_path):
     assert settings.name == "mine" and "secret" not in repr(settings)
 
 
+def test_pictures_are_fetched_if_told_alone(run, monkeypatch):
+    assert serve.settings_of(parsed("m"), None).fetching is None
+    default = serve.settings_of(parsed("m", "--fetch-images"), None).fetching
+    assert default.ports == (80, 443) and not default.allow_networks and not default.allow_hosts
+    words = (
+        "--fetch-images --fetch-host example.org --fetch-host *.example.org --fetch-port 8080 --fetch-bytes 9"
+    )
+    words += " --fetch-seconds 3 --fetch-network 10.1.0.0/16"
+    fetching = serve.settings_of(parsed("m", *words.split()), None).fetching
+    assert fetching.allow_hosts == ("example.org", "*.example.org") and fetching.ports == (8080,)
+    assert (fetching.max_bytes, fetching.max_seconds) == (9, 3)
+    assert fetching.allow_networks == ("10.1.0.0/16",)
+    for given, says in (
+        (["--fetch-bytes", "9"], "--fetch-bytes goes with --fetch-images"),
+        (["--fetch-images", "--fetch-host", "a b"], "'a b' is no host; write it as example.org"),
+        (["--fetch-images", "--fetch-network", "lan"], "'lan' is no network; write it as 10.1.0.0/16"),
+        (["--fetch-images", "--fetch-port", "70000"], "70000 is no port"),
+    ):
+        code, _, err = run("serve", "nowhere", *given)
+        assert code == 2 and says in err
+    monkeypatch.setitem(sys.modules, "httpcore2", None)
+    code, _, err = run("serve", "nowhere", "--fetch-images")
+    assert code == 1 and "needs httpcore2: pip install 'vitrail[serve]'" in err
+
+
 def test_what_is_refused(run, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     code, _, err = run("serve", "nowhere", "--key-variable", "NO_SUCH_KEY")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import dual_encoders
 from endpoint import NAME, question, served
 from vitrail.models.loading import load
+from vitrail.serving.settings import Fetching
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -85,6 +86,14 @@ def holds(server, path, body):
         assert len(error["message"]) > 15 and "Traceback" not in error["message"]
 
 
+ADDRESSES = st.sampled_from(
+    ["http://", "https://", "HTTP:", "http:/", "https://127.0.0.1", "http://[::1", "file://"]
+)
+SHOWN = st.builds(
+    "".join, st.tuples(ADDRESSES, st.text(max_size=12) | st.sampled_from(["\ud800", "a" * 9_000, "@b"]))
+)
+
+
 def raw(body):
     return json.dumps(body).encode()
 
@@ -119,6 +128,27 @@ def test_embeddings(encoder):
     quick(encoder, "/v1/embeddings", TEXTS, 80)
     status, _, _ = encoder.send({"model": NAME, "input": "a dog"}, "/v1/embeddings")
     assert status == 200 and encoder.empty()
+
+
+def test_addresses(nano):
+    """Nothing that stands in the place of an address is a fault of the server's; none of these may be asked."""
+
+    def body(url):
+        return question([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}])
+
+    with served(nano, patience=5, fetching=Fetching(allow_hosts=("127.0.0.1",))) as running:
+
+        @given(url=SHOWN | st.text(max_size=12))
+        @cases(80)
+        def run(url):
+            status, _, answer = running.send(raw(body(url)))
+            assert status == 400 and answer["error"]["param"] == "messages[0].content[0].image_url.url", (
+                answer
+            )
+
+        run()
+        quick(running, "/v1/chat/completions", {**question(), **body("http://127.0.0.1/a.png")}, 40)
+        assert running.send(question())[0] == 200 and running.empty()
 
 
 @pytest.mark.long

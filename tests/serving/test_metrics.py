@@ -1,20 +1,6 @@
 """What Prometheus reads: requests by status, tokens, who waits."""
 
-import http.client
-
-from prometheus_client.parser import text_string_to_metric_families
-
 from endpoint import NAME, question, served
-
-
-def told(running):
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
-    connection.request("GET", "/metrics")
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    assert answer.status == 200 and answer.getheader("Content-Type").startswith("text/plain")
-    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
-    return {(one.name, *sorted(one.labels.items())): one.value for one in samples}
 
 
 def test_metrics(nano):
@@ -23,7 +9,7 @@ def test_metrics(nano):
         running.send({**question(), "n": 0})
         running.send(None, "/secret/path", "GET")
         assert running.empty()
-        found = told(running)
+        found = running.metrics()
         chats = ("path", "/v1/chat/completions")
         assert found["vitrail_requests_total", chats, ("status", "200")] == 1
         assert found["vitrail_requests_total", chats, ("status", "400")] == 1

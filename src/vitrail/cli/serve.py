@@ -32,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     for name, metavar, about in LIMITS:
         limits.add_argument(f"--{name}", type=positive, metavar=metavar, help=about)
+    _add_fetching(parser)
     add_methods(parser)
     parser.add_argument(
         "--offer",
@@ -53,6 +54,70 @@ LIMITS = (
     ("max-pixels", "N", "of a picture (default 64,000,000)"),
     ("max-bytes", "N", "of the body, pictures included (default 33,554,432)"),
 )
+
+
+def _add_fetching(parser: argparse.ArgumentParser) -> None:
+    fetching = parser.add_argument_group("pictures by address")
+    fetching.add_argument(
+        "--fetch-images",
+        action="store_true",
+        help="fetch pictures that requests name by http(s) address, from the public internet "
+        "(default: data URLs alone, nothing is fetched)",
+    )
+    for name, (_, kind, metavar, about) in FETCHING.items():
+        many: dict[str, Any] = {} if kind is positive else {"action": "append", "default": []}
+        fetching.add_argument(f"--fetch-{name}", type=kind, metavar=metavar, help=about, **many)
+
+
+def _port(text: str) -> int:
+    if (number := positive(text)) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; ports go up to 65535")
+    return number
+
+
+def _host(text: str) -> str:
+    from vitrail.data.fetching.addresses import Hosts
+
+    try:
+        Hosts([text])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host; write it as example.org") from None
+    return text
+
+
+def _network(text: str) -> str:
+    from vitrail.data.fetching.addresses import Networks
+
+    try:
+        Networks([text])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network; write it as 10.1.0.0/16") from None
+    return text
+
+
+FETCHING: dict[str, tuple[str, Any, str, str]] = {
+    "host": (
+        "allow_hosts",
+        _host,
+        "NAME",
+        "from this host alone; '*.NAME': those below it (repeatable; default: every public one)",
+    ),
+    "port": ("ports", _port, "N", "that may be asked (repeatable; default 80 and 443)"),
+    "network": (
+        "allow_networks",
+        _network,
+        "NETWORK",
+        "that is not public and may be asked all the same, as 10.1.0.0/16 (repeatable)",
+    ),
+    "bytes": (
+        "max_bytes",
+        positive,
+        "N",
+        "of one picture (default 10,485,760; those of a request together: --max-bytes)",
+    ),
+    "seconds": ("max_seconds", positive, "N", "until all of a request are here (default 10)"),
+}
+"""Option → its field in the settings, type, metavar and help. Pixels are those of every picture: ``--max-pixels``."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,8 +164,28 @@ def settings_of(args: argparse.Namespace, key: str | None) -> Any:
     limits = Limits(**{names.get(name, name): value for name, value in given.items() if value is not None})
     hosts = LOOPBACK if is_loopback(args.host) else None
     return Serving(
-        name=args.name or served_name(args.model), limits=limits, key=key, hosts=hosts, page=not args.no_page
+        name=args.name or served_name(args.model),
+        limits=limits,
+        key=key,
+        hosts=hosts,
+        page=not args.no_page,
+        fetching=fetching_of(args),
     )
+
+
+def fetching_of(args: argparse.Namespace) -> Any:
+    """How pictures are fetched; None: not at all. ValueError for options without effect, ImportError for a library."""
+    given = {name: getattr(args, f"fetch_{name}") for name in FETCHING}
+    given = {name: value for name, value in given.items() if value}
+    if not args.fetch_images:
+        if given:
+            raise ValueError(f"--fetch-{next(iter(given))} goes with --fetch-images, which fetches pictures")
+        return None
+    from vitrail.serving.fetching import require_library
+    from vitrail.serving.settings import Fetching
+
+    require_library()
+    return Fetching(**{FETCHING[name][0]: value for name, value in given.items()})
 
 
 def served_name(model: str) -> str:
@@ -168,10 +253,19 @@ def _serve(bundle: Any, settings: Any, args: argparse.Namespace, judge: Any = No
         print(gate.notice, flush=True)
     if gate.has_page:
         print(f"talk to it in a browser: http://{shown}:{port}/", flush=True)
+    if settings.fetching is not None:
+        print(f"pictures by address are fetched from {_asked(settings.fetching)}", flush=True)
     if settings.hosts is None and settings.key is None:
         print("anyone who reaches this address may ask; --key-variable NAME asks for a key", flush=True)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _asked(fetching: Any) -> str:
+    """Where pictures may come from, in words."""
+    hosts = ", ".join(fetching.allow_hosts) or "public hosts"
+    networks = ", ".join(fetching.allow_networks)
+    return f"{hosts} and networks {networks}" if networks else hosts
 
 
 def listen(host: str, port: int) -> Any:

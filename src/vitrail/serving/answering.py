@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from vitrail.serving import moderations
-from vitrail.serving.conversation import chat_of
-from vitrail.serving.endpoint import Endpoint
+from vitrail.serving.conversation import chat_of, pictures_shown
+from vitrail.serving.endpoint import Endpoint, unless_gone
 from vitrail.serving.errors import Refused
 from vitrail.serving.moderations import Judged, JudgeOrder, ModerationRequest
 from vitrail.serving.offers import Offered, Offers
@@ -33,8 +33,6 @@ from vitrail.serving.worker import Worker
 if TYPE_CHECKING:
     from vitrail.inference.clue import ClueJudge
     from vitrail.models.bundle import Bundle
-
-T = TypeVar("T")
 
 
 class Answering(Endpoint):
@@ -90,8 +88,9 @@ class Answering(Endpoint):
         top = (asked.top_logprobs or 0) if asked.logprobs else None
         self._require_tools_known(asked)
         chosen = self.offers.chosen(asked.methods or ())
+        fetched = await self.fetched(request, pictures_shown(asked.messages, limits))
         async with self._decoding:  # pictures are looked at one request at a time, beside the loop
-            chat = await asyncio.to_thread(chat_of, asked.messages, limits)
+            chat = await asyncio.to_thread(chat_of, asked.messages, limits, fetched)
         wanted = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
         order = dataclasses.replace(
             self._order(asked, (chat,), wanted, top), tools=tuple(asked.offered), methods=chosen
@@ -137,8 +136,9 @@ class Answering(Endpoint):
         asked = parsed(ModerationRequest, await request.body())
         if asked.model is not None:
             self.require_name(asked.model)
+        fetched = await self.fetched(request, moderations.pictures_shown(asked, self.settings.limits))
         async with self._decoding:
-            pictures = await asyncio.to_thread(moderations.pictures_of, asked, self.settings.limits)
+            pictures = await asyncio.to_thread(moderations.pictures_of, asked, self.settings.limits, fetched)
         ticket = self.worker.submit(JudgeOrder(self.judge, pictures))
         try:
             (judged,) = await unless_gone(request, _collected(ticket))
@@ -226,23 +226,3 @@ async def _streamed(
 
 def _sent(value: Any) -> bytes:
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
-
-
-async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """What ``work`` gives; :class:`Refused` (499) if the client hangs up before."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Refused(499, "the client hung up")
-        return working.result()
-    finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,7 +1,7 @@
 """The endpoint of one model: OpenAI's chat completions, completions and embeddings, as far as the model has them.
 
-``create(bundle, settings)`` is an ASGI application, to be run by any server of such. Nothing is fetched and no file is
-opened for a request.
+``create(bundle, settings)`` is an ASGI application, to be run by any server of such. No file is opened for a request,
+and nothing is fetched unless ``settings.fetching`` says how.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def create(bundle: Bundle, settings: Serving, judge: ClueJudge | None = None, of
 
     A model that writes also judges pictures where a ``judge`` of it is given. ``offered``: methods of inference, by
     name, with their settings or built, that chats may switch on. ValueError for a judge or a method beside an encoder,
-    and for a method that does not fit the model.
+    and for a method that does not fit the model; ImportError for fetching without its library.
     """
     embeds = bundle.family.kind in ("encoder", "dual encoder")
     if embeds and judge is not None:

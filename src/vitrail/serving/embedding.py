@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from jaxtyping import Float
 
 from vitrail.data.records import Image
-from vitrail.serving.conversation import chat_of
+from vitrail.serving.conversation import chat_of, pictures_shown
 from vitrail.serving.endpoint import Endpoint
 from vitrail.serving.errors import Refused
 from vitrail.serving.requests import EmbeddingRequest, parsed
@@ -46,10 +47,12 @@ class Embedding(Endpoint):
         """``POST /v1/embeddings``."""
         asked = parsed(EmbeddingRequest, await request.body())
         self.require_name(asked.model)
+        shown = pictures_shown(asked.messages or (), self.settings.limits)
         self._here += 1
         try:
+            fetched = await self.fetched(request, shown)
             async with self._model:
-                vectors, tokens = await asyncio.to_thread(self._embedded, asked)
+                vectors, tokens = await asyncio.to_thread(self._embedded, asked, fetched)
         finally:
             self._here -= 1
         self.metrics.answered(tokens, 0)
@@ -69,12 +72,12 @@ class Embedding(Endpoint):
                 param="dimensions",
             )
 
-    def _embedded(self, asked: EmbeddingRequest) -> tuple[Vectors, int]:
+    def _embedded(self, asked: EmbeddingRequest, fetched: Mapping[str, bytes] | None) -> tuple[Vectors, int]:
         limits = self.settings.limits
         picture = None
         texts = asked.texts
         if asked.messages is not None:
-            chat = chat_of(asked.messages, limits)
+            chat = chat_of(asked.messages, limits, fetched)
             parts = [part for message in chat.messages for part in message.content]
             if len(parts) != 1:
                 raise Refused(

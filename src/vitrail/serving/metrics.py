@@ -44,6 +44,9 @@ class Metrics:
         )
         self._prompts = Counter("prompt_tokens", "Tokens of prompts.", **options)
         self._made = Counter("generation_tokens", "Tokens of answers.", **options)
+        self._fetched = Counter(
+            "pictures_fetched", "Pictures asked for by address, by whether they came.", ("came",), **options
+        )
         Gauge("requests_running", "Requests being answered.", **options).set_function(running)
         Gauge("requests_waiting", "Requests in line.", **options).set_function(lambda: waiting() - running())
         Gauge("model_info", "The model's name.", ("model",), **options).labels(model).set(1)
@@ -60,6 +63,10 @@ class Metrics:
         self._made.inc(made)
         if first is not None:
             self._first.observe(first)
+
+    def fetched(self, came: bool) -> None:
+        """A picture was asked for by address."""
+        self._fetched.labels("yes" if came else "no").inc()
 
     def text(self) -> bytes:
         """All of it."""

@@ -1,7 +1,8 @@
 """``POST /v1/moderations``: pictures judged by the server's constitution, in OpenAI's form (CLUE, arXiv 2501.00192).
 
-``input`` is a list of pictures (``image_url`` parts with data URLs). Each gets one result: the rules are its
-categories, and ``verdict`` holds the trace, which OpenAI's form does not know. An undecided picture is flagged, too.
+``input`` is a list of pictures (``image_url`` parts with data URLs, or addresses where they are fetched). Each gets one
+result: the rules are its categories, and ``verdict`` holds the trace, which OpenAI's form does not know. An undecided
+picture is flagged, too.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class JudgeOrder:
         return Judged(tuple(verdicts))
 
 
-def pictures_of(asked: ModerationRequest, limits: Limits) -> tuple[Image, ...]:
-    """The request's pictures. :class:`Refused` for a text, none, or too many."""
+def pictures_shown(asked: ModerationRequest, limits: Limits) -> dict[str, str]:
+    """The URL of each picture, by where it stands. :class:`Refused` for a text, none, or too many."""
     parts = [asked.input] if isinstance(asked.input, str) else asked.input
-    found: list[Image] = []
+    found: dict[str, str] = {}
     for place, part in enumerate(parts):
         where = f"input[{place}]"
         if not isinstance(part, ImagePart):
@@ -72,10 +73,18 @@ def pictures_of(asked: ModerationRequest, limits: Limits) -> tuple[Image, ...]:
             )
         if len(found) == limits.images:
             raise Refused(400, f"{where} is one picture too many; at most {limits.images} go", param=where)
-        found.append(picture(part.image_url.url, f"{where}.image_url.url", limits))
+        found[f"{where}.image_url.url"] = part.image_url.url
     if not found:
         raise Refused(400, "input is empty; send a picture", param="input")
-    return tuple(found)
+    return found
+
+
+def pictures_of(
+    asked: ModerationRequest, limits: Limits, fetched: Mapping[str, bytes] | None
+) -> tuple[Image, ...]:
+    """The request's pictures; ``fetched`` as of :func:`~vitrail.serving.conversation.picture`."""
+    shown = pictures_shown(asked, limits)
+    return tuple(picture(url, where, limits, fetched) for where, url in shown.items())
 
 
 def answer(name: str, judged: Judged) -> dict[str, Any]:

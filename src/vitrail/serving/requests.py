@@ -48,7 +48,10 @@ class TextPart(_Part):
 
 
 class Address(_Part):
-    """Where a picture is: a data URL. ``detail`` is for OpenAI's own models; a model's own plan decides here."""
+    """A picture: a data URL, or its http(s) address where the server fetches pictures.
+
+    ``detail`` is for OpenAI's own models; a model's own plan decides here.
+    """
 
     url: str
     detail: Literal["auto", "low", "high"] | None = None
