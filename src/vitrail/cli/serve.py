@@ -125,10 +125,10 @@ def run(args: argparse.Namespace) -> int:
     require_library()
     key = key_of(args.key_variable)
     offered = methods_named(args.offer)
+    settings = settings_of(args, key)
     with ExitStack() as stack:
         rules = _rules(args)
         bundle = _bundle(args, stack)
-        settings = settings_of(args, key)
         judge = None if rules is None else judging.judge_of(args, rules, judging.settings_of(args), bundle)[0]
         return _serve(bundle, settings, args, judge, offered)
 
