@@ -228,7 +228,7 @@ class PictureFetcher:
 
     def _told(self, where: str, error: NotFetched | Failed) -> Refused:
         """What a client may know of it; the log has the rest, but for paths, which may hold secrets."""
-        LOGGER.info("%s was not fetched: %s", where, error)
+        LOGGER.warning("%s was not fetched: %s", where, error)
         settings = self.settings
         known = _WHY.get(error.reason, f"its server answers with {error.reason}")
         why = known.format(
