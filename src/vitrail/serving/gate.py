@@ -1,8 +1,8 @@
 """Who comes in: the key, the address asked, the size of the body, and how many requests are here at a time.
 
 It stands in front of the application, so that what is refused is refused before a byte of its body is read into memory:
-requests that are here times the largest body bound what the server holds of what was sent. What is fetched for a request
-has as many bytes at most, and up to four pictures that are still on their way (:mod:`vitrail.serving.fetching`).
+requests that are here times the largest body bound what the server holds of what was sent. What is fetched for a
+request has as many bytes at most, and up to four pictures still on their way (:mod:`vitrail.serving.fetching`).
 """
 
 from __future__ import annotations
