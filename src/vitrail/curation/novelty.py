@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+")
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]")
+UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Signs of scripts that put no spaces between words, as the inside of a regular expression's class."""
+_UNSPACED = re.compile(rf"[{UNSPACED}]|[^\W_]")
 KEPT = 10
 """How many of the most similar questions are noted."""
 
@@ -97,4 +99,4 @@ class RougeNovelty:
         return new, found
 
 
-__all__ = ["Likeness", "RougeNovelty", "common_length", "rouge_l", "words"]
+__all__ = ["UNSPACED", "Likeness", "RougeNovelty", "common_length", "rouge_l", "words"]

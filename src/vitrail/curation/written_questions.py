@@ -41,22 +41,42 @@ def parse_numbered_qa(
     the last one of a text that is not ``finished``.
     """
     found = Written()
-    begins = list(_BEGIN.finditer(text))
-    if not begins:
-        found.reject("no numbered question")
-        return found
-    ends = [*(one.start() for one in begins[1:]), len(text)]
-    for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        item = text[begin.end() : end]
-        if not finished and number == len(begins) - 1:
-            found.reject("cut off")
-            continue
+    for item in _items(text, finished, found):
         reason, pair = _read(item, marker, ascii_only)
         if pair is None:
             found.reject(reason)
         else:
             found.pairs.append(pair)
     return found
+
+
+def parse_numbered_questions(text: str, *, finished: bool = True, ascii_only: bool = False) -> Written:
+    """The questions of a numbered list whose answers were not asked for, as pairs with empty answers; never an
+    exception. An answer that stands there all the same is left out; else as :func:`parse_numbered_qa`.
+    """
+    found = Written()
+    for item in _items(text, finished, found):
+        question = _ANSWER.split(item)[0].strip()
+        reason = _begins(question, ascii_only) if question else "empty"
+        if reason:
+            found.reject(reason)
+        else:
+            found.pairs.append((question, ""))
+    return found
+
+
+def _items(text: str, finished: bool, found: Written) -> list[str]:
+    """The items of a list; none, and one that was cut off, are counted in ``found``."""
+    begins = list(_BEGIN.finditer(text))
+    if not begins:
+        found.reject("no numbered question")
+        return []
+    ends = [*(one.start() for one in begins[1:]), len(text)]
+    items = [text[begin.end() : end] for begin, end in zip(begins, ends, strict=True)]
+    if not finished:
+        found.reject("cut off")
+        items.pop()
+    return items
 
 
 def _read(item: str, marker: str | None, ascii_only: bool) -> tuple[str, tuple[str, str] | None]:
@@ -68,10 +88,15 @@ def _read(item: str, marker: str | None, ascii_only: bool) -> tuple[str, tuple[s
         return "empty", None
     if marker is not None and item.count(marker) != 1:
         return f"no single {marker}", None
+    reason = _begins(question, ascii_only)
+    return (reason, None) if reason else ("", (question, answer))
+
+
+def _begins(question: str, ascii_only: bool) -> str:
+    """Why the beginning of a question is refused; empty where it is not."""
     first = question.lstrip("¿¡")[:1] or "?"
-    if unicodedata.category(first)[0] in "PSC" or (ascii_only and not first.isascii()):
-        return "begins with no word", None
-    return "", (question, answer)
+    refused = unicodedata.category(first)[0] in "PSC" or (ascii_only and not first.isascii())
+    return "begins with no word" if refused else ""
 
 
-__all__ = ["Written", "parse_numbered_qa"]
+__all__ = ["Written", "parse_numbered_qa", "parse_numbered_questions"]
