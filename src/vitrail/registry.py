@@ -251,6 +251,13 @@ _built_in(
     scenes="Scenes a program composes another scene and asks alike",
 )
 _built_in(
+    "writer",
+    "loops.rewriters",
+    eda="Eda the question with words replaced, inserted, swapped or deleted",
+    paraphrase="Paraphrase a language model says the question in other words",
+    back_translation="BackTranslation the question translated into another language and back",
+)
+_built_in(
     "splitter",
     "loops.splitters",
     rules="Rules sentences and listed things, by rule",

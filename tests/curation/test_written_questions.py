@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitrail.curation.written_questions import parse_numbered_qa
+from vitrail.curation.written_questions import parse_numbered_qa, parse_numbered_questions
 
 ONE = "1. Question: How many?\nAnswer: 3 + 4 = 7\n#### 7"
 
@@ -42,3 +42,12 @@ def test_other_scripts_are_words_unless_the_authors_rule_is_asked_for():
     text = "1. Question: ¿Cuántos? Éste\nAnswer: 3\n2. Question: Сколько?\nAnswer: 3"
     assert [one[0] for one in parse_numbered_qa(text).pairs] == ["¿Cuántos? Éste", "Сколько?"]
     assert parse_numbered_qa(text, ascii_only=True).rejected == {"begins with no word": 1}
+
+
+def test_questions_without_answers():
+    text = "Here.\n1. Question: Who?\n2. Question: Which one?\nAnswer: Ann\n3. Question:\n"
+    text += "4. Question: ...\n5. Question: Wh"
+    found = parse_numbered_questions(text, finished=False)
+    assert found.pairs == [("Who?", ""), ("Which one?", "")]
+    assert found.rejected == {"cut off": 1, "empty": 1, "begins with no word": 1}
+    assert parse_numbered_questions("No.").rejected == {"no numbered question": 1}

@@ -7,9 +7,9 @@ For a text of l words and a share α, with n = max(1, ⌊α l⌋):
     swap        n times two words change their places
     deletion    every word leaves with probability α
 
-Deviations: the authors take all but letters out of the text and write it small; here punctuation stays where it stands
-and capitals stay. They replace a word wherever it stands, here it is once, as the paper says. Deletion that takes no word
-takes one, as the others do; like theirs it never takes the last.
+Deviations: the authors take all but letters out of the text and write it small; here punctuation and capitals stay
+where they stand. They replace a word wherever it stands, here it is once, as the paper says. Deletion that takes no
+word takes one, as the others do; like theirs it never takes the last.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from vitrail.curation.novelty import UNSPACED
 Synonyms = Callable[[str], tuple[str, ...]]
 """Words of like meaning."""
 OPERATIONS = ("synonyms", "insertion", "swap", "deletion")
-STOP_WORDS = frozenset(
-    "a about above after again against all am an and any are as at be because been before being below between both but "
-    "by can cannot could did do does doing don down during each either else ever few for from further had has have "
-    "having he her here hers herself him himself his how i if in into is it its itself just me more most must my myself "
-    "neither no nor not now of off on once only or other our ours ourselves out over own same shall she should so some "
-    "such than that the their theirs them themselves then there these they this those through to too under until up "
-    "very was we were what when where which while who whom whose why will with would you your yours yourself".split()
-)
+_STOP_WORDS = """\
+a about above after again against all am an and any are as at be because been before being below between
+both but by can cannot could did do does doing don down during each either else ever few for from further
+had has have having he her here hers herself him himself his how i if in into is it its itself just me more
+most must my myself neither no nor not now of off on once only or other our ours ourselves out over own same
+shall she should so some such than that the their theirs them themselves then there these they this those
+through to too under until up very was we were what when where which while who whom whose why will with
+would you your yours yourself
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that are neither replaced nor a source of synonyms."""
 _LETTER = rf"(?![{UNSPACED}])[^\W_]"
 _WORD = re.compile(rf"[{UNSPACED}]|(?:{_LETTER})+(?:['’-](?:{_LETTER})+)*")

@@ -36,7 +36,9 @@ class WordNet:
         self.folder = Path(folder)
         missing = missing_in(folder)
         if missing:
-            raise ValueError(f"{folder} lacks {', '.join(missing)}; give the folder of WordNet's files ({PLACE})")
+            raise ValueError(
+                f"{folder} lacks {', '.join(missing)}; give the folder of WordNet's files ({PLACE})"
+            )
         self._offsets = {part: _index(self.folder / f"index.{part}") for part in PARTS}
         self._exceptions = {part: _exceptions(self.folder / f"{part}.exc") for part in PARTS}
 
@@ -60,7 +62,9 @@ class WordNet:
             forms += self._exceptions[part][word]
         else:
             rules = (rule.split(":") for rule in ENDINGS[part].split())
-            forms += [word.removesuffix(end) + new for end, new in rules if word.endswith(end) and word != end]
+            forms += [
+                word.removesuffix(end) + new for end, new in rules if word.endswith(end) and word != end
+            ]
         return [one for one in dict.fromkeys(forms) if one in self._offsets[part]]
 
     def _members(self, part: str, offset: int) -> list[str]:

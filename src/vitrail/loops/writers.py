@@ -72,28 +72,38 @@ DEMONSTRATION = (
 )
 
 
+class Asking(Settings):
+    """How a language model is asked to write: ``who`` (:data:`~vitrail.loops.rounds.Partner`); ``system``: what it is
+    told; ``demonstration``: one request with its answer (null: none). ``show_picture``: to a writer that reads text
+    alone, say false.
+    """
+
+    who: Partner
+    system: str = SYSTEM
+    demonstration: tuple[str, str] | None = DEMONSTRATION
+    temperature: float = Field(default=1.0, ge=0)
+    max_new_tokens: int = Field(default=512, ge=1)
+    ascii_only: bool = False
+    show_picture: bool = True
+
+
 class ChatModel:
     """A language model writes: the student, another model of this machine, or one at an address.
 
     What it writes is about the seed's own picture, where there is one, and it is shown that picture.
     """
 
-    class Config(Settings):
-        """``who``: see :data:`~vitrail.loops.rounds.Partner`. ``system``: what it is told; ``demonstration``: one
-        request with its answer (null: none). ``marker``: what stands in front of every final answer, exactly once
-        (GSM8K: ``####``). ``show_picture``: to a writer that reads text alone, say false.
+    class Config(Asking):
+        """Who is asked, and how. ``marker``: what stands in front of every final answer, exactly once (GSM8K:
+        ``####``).
         """
 
-        who: Partner
-        system: str = SYSTEM
-        demonstration: tuple[str, str] | None = DEMONSTRATION
-        temperature: float = Field(default=1.0, ge=0)
-        max_new_tokens: int = Field(default=512, ge=1)
         marker: str | None = Field(default=None, min_length=1)
-        ascii_only: bool = False
-        show_picture: bool = True
 
-    def __init__(self, config: Config) -> None:
+    things = "problem"
+    """What it is asked for, in a request."""
+
+    def __init__(self, config: Any) -> None:
         self.config = config
 
     @property
@@ -117,13 +127,12 @@ class ChatModel:
         """What is asked: the wrong item, its right answer and the student's; on odd retries also what was kept."""
         c = self.config
         n = min(request.n + request.attempt, MOST_REQUESTED)
-        question = request.item.chat.messages[-1].text
-        text = f"Question: {question}\nRight answer: {request.reference}\nThe student answered: {request.wrong}\n"
+        text = self._given(request)
         if request.attempt % 2 and request.kept:
             written = "\n".join(f"- {question_of(one)}" for one in request.kept)
             text += f"You have written these already:\n{written}\nWrite {n} more, different ones."
         else:
-            text += f"Write {n} new problem{'s' if n > 1 else ''}."
+            text += f"Write {n} new {self.things}{'s' if n > 1 else ''}."
         turns: list[Message] = [Message(role="system", content=(Text(text=c.system),))]
         if c.demonstration is not None:
             asked, answered = c.demonstration
@@ -132,7 +141,13 @@ class ChatModel:
         turns.append(Message(role="user", content=(*pictures, Text(text=text))))
         return Chat(id=f"{request.item.id}/{request.attempt}", messages=tuple(turns))
 
+    def _given(self, request: Request) -> str:
+        """What is said in front of the request."""
+        question = request.item.chat.messages[-1].text
+        return f"Question: {question}\nRight answer: {request.reference}\nThe student answered: {request.wrong}\n"
+
     def _read(self, request: Request, reply: Any) -> Proposal:
+        """A model's reply as examples."""
         c = self.config
         found = parse_numbered_qa(
             reply.text, finished=reply.finished, marker=c.marker, ascii_only=c.ascii_only

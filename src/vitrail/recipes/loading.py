@@ -126,10 +126,11 @@ def _rebase(raw: dict[str, Any], folder: Path) -> None:
 
 
 def _rebase_partners(loop: Any, folder: Path) -> None:
-    """The models that a loop asks, where their paths begin with ``.``."""
+    """The models that a loop asks, and files that its parts read, where their paths begin with ``.``."""
     for part in loop.values() if isinstance(loop, dict) else ():
-        if isinstance(part, dict) and isinstance(part.get("who"), str) and part["who"].startswith("."):
-            part["who"] = str(folder / part["who"])
+        for field in ("who", "there", "back", "wordnet") if isinstance(part, dict) else ():
+            if isinstance(part.get(field), str) and part[field].startswith("."):
+                part[field] = str(folder / part[field])
 
 
 def _rebase_teachers(objective: Any, folder: Path) -> None:
