@@ -156,6 +156,44 @@ def test_a_worker_killed_in_the_middle_of_a_run_loses_and_repeats_nothing(tmp_pa
     assert ran.counts[0].kept == 240 and not list((tmp_path / "out/work").glob("*/.partial-*"))
 
 
+_DRIVER = """
+import sys
+from pathlib import Path
+from vitrail.curation.pipeline import Pipeline
+from vitrail.curation.running import run
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    pipeline = Pipeline.model_validate_json((place / "pipeline.json").read_text())
+    run(pipeline, place / "out", base=place, engine="cores", workers=2)
+"""
+
+
+def test_the_process_that_drives_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    web_archives.crawl(tmp_path / "crawl", files=6, pages=20)
+    pipeline = made("warc", "crawl/*", "extract", "language", "near_duplicates")
+    run(pipeline, tmp_path / "whole", base=tmp_path, engine="process")
+    (tmp_path / "pipeline.json").write_text(pipeline.model_dump_json())
+    (tmp_path / "driver.py").write_text(_DRIVER)
+
+    def whole() -> int:
+        return sum(not path.name.startswith(".") for path in (tmp_path / "out/work").glob("*/*"))
+
+    for _ in range(3):
+        before = whole()
+        driver = psutil.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path)])
+        while driver.poll() is None and whole() == before:
+            time.sleep(0.001)
+        workers = driver.children(recursive=True) if driver.is_running() else []
+        driver.kill()
+        driver.wait()
+        assert whole() > before
+        _, left = psutil.wait_procs(workers, timeout=60)
+        assert not left, "workers outlive whoever gave them work"
+    ran = run(pipeline, tmp_path / "out", base=tmp_path, engine="process")
+    assert ran.counts[0].kept == 120 and tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
 _SMALL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -91,7 +92,7 @@ class Workers:
         """Work until all is done or a worker dies; what is left, in order."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context)
+            self._pool = ProcessPoolExecutor(self.count, context, _end_with_parent)
         done: set[int] = set()
         running: dict[Future[None], int] = {}
         waiting = iter(range(len(tasks)))
@@ -113,3 +114,15 @@ class Workers:
             self.close()
             raise
         return [task for index, task in enumerate(tasks) if index not in done]
+
+
+def _end_with_parent() -> None:
+    """In a worker: when the process that drives is killed, end, too; what is half done was never there."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="vitrail-parent", daemon=True).start()
