@@ -7,7 +7,7 @@ from vitrail.recipes.loading import load, plain
 from vitrail.statistics.crossed import crossed_difference
 from vitrail.studies import outcome
 from vitrail.studies.arms import Arm, changed
-from vitrail.studies.design import Cost, Design
+from vitrail.studies.design import Cost, Design, Figure
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,24 @@ def test_gates(base, level, edges, why):
     found = outcome.contrast(design(base), "method", cells(noisy(level, 1)), cells(noisy(level, 2)), edges)
     assert found["verdict"] == "not testable here" and re.search(why, found["why"])
     assert found["effect"] is not None  # the figure stays visible
+
+
+def test_a_figure_has_its_own_floor(base):
+    """An area under the curve near one half tells nobody from anybody, whatever the share of right answers is."""
+    rule = {"figure": Figure("AUC", "probe.auc", chance=0.5), "seeds": 8, "pairs": 0, "trials": 1}
+    made = design(base, **rule)
+    assert made.fixed()["figure"] == ["probe.auc", 1, 0.5]
+
+    def contrast(area):
+        one, two = (
+            [{**cell, "probe": {"auc": cell["score"]}} for cell in cells(noisy(level, seed), chance=None)]
+            for level, seed in ((area, 1), (area + 0.1, 2))
+        )
+        return outcome.contrast(made, "method", one, two, [])
+
+    floor = contrast(0.501)
+    assert floor["verdict"] == "not testable here" and "AUC 0.50" in floor["why"]
+    assert "guessing gets 0.5" in floor["why"] and contrast(0.6)["verdict"] == "seen"
 
 
 def test_a_loss_has_no_floor(base):

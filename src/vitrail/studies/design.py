@@ -123,7 +123,7 @@ class Design:
             "seeds": self.seeds,
             "fresh": self.fresh,
             "questions": self.questions,
-            **({} if self.figure is None else {"figure": [self.figure.field, self.figure.sign]}),
+            **({} if self.figure is None else {"figure": self.figure.fixed()}),
             "cost": None
             if self.cost is None
             else {"measure": self.cost.measure, "at_most": self.cost.at_most},
@@ -139,12 +139,18 @@ FEWEST_REPEATS = 3
 class Figure:
     """Something that every cell's result has, ``field`` a dotted name in it (``probe.mir``, ``loss.align``, ``score``).
 
-    ``sign``: whether the claim has it rise (1) or fall (−1) with the other figure.
+    ``sign``: whether the claim has it rise (1) or fall (−1) with the other figure. ``chance``: what guessing reaches; a
+    comparison whose control is not surely above it is closed.
     """
 
     name: str
     field: str
     sign: Literal[1, -1] = 1
+    chance: float | None = None
+
+    def fixed(self) -> list[Any]:
+        """What must not change when cells exist."""
+        return [self.field, self.sign, *(() if self.chance is None else (self.chance,))]
 
     def of(self, result: Mapping[str, Any]) -> float:
         """Its value in a cell's result. ValueError, naming what is there, where it has none."""
