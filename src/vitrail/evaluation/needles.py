@@ -135,7 +135,8 @@ def right(row: Mapping[str, Any]) -> str:
 def needle_figures(rows: Rows) -> list[Figure]:
     """Exact, index and existence of needles that are there, existence of those that are not, and exact by depth.
 
-    Rows are read strictly, and beside it leniently where that differs. ``random``: a place drawn at random.
+    Rows are read strictly, and beside it leniently where that differs. ``random``: a place drawn at random. Questions
+    for one part of a place (``groups["part"]``) have a figure each, behind these.
     """
     parts = by(rows, "there")
     there, absent = parts.get("True", []), parts.get("False", [])
@@ -152,7 +153,8 @@ def needle_figures(rows: Rows) -> list[Figure]:
     for depth, some in sorted(by(there, "depth").items(), key=lambda pair: int(pair[0])):
         if some[0]["groups"]["m"] > 1:
             found.append(_share(f"exact in image {int(depth) + 1}", some, lambda one: one.exact))
-    return found
+    asked_apart = [accuracy(f"asked apart: {part}", some) for part, some in sorted(by(rows, "part").items())]
+    return [*found, *asked_apart] if there or absent else asked_apart
 
 
 def _accuracies(prefix: str, rows: Rows, lenient: bool) -> list[Figure]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vitrail.data.text_rich import TextRich
+from vitrail.data.text_rich.source import ASKED, Layout
 
 
 def test_items_depend_on_their_index_alone():
@@ -45,6 +46,57 @@ def test_the_text_is_in_the_picture():
     ]
     for one, two in pairs:
         assert np.abs(np.asarray(one, int) - np.asarray(two, int)).max() > 100
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 4])
+def test_fewer_entries_in_larger_letters(entries):
+    """Options are those of the picture first; one letter more or less is another picture, as small as it is."""
+    layout = Layout(entries=entries, letters=2.5, most=30)
+    records = list(TextRich(60, seed=1, side=64, layout=layout))
+    for record in records:
+        options = [part.text for (part,) in record.choices.options]
+        assert len(set(options)) == 4
+        numbers = [int(one.split()[0]) for one in options if one.split()[0].isdigit()]
+        assert all(10 <= number <= 30 for number in numbers)
+    letters = Counter(record.choices.answer for record in records)
+    assert max(letters.values()) < 30 and len(letters) == 4
+    assert TextRich(60, side=64, layout=layout).fingerprint != TextRich(60, side=64).fingerprint
+
+
+def test_what_is_asked_can_be_chosen():
+    layout = Layout(asks=("place", "price", "highest"))
+    asked = {record.meta["groups"]["subtype"] for record in TextRich(24, side=64, layout=layout)}
+    assert asked == {"map: place", "web: price", "chart: highest"}
+    assert TextRich(9, side=64)[4] == TextRich(9, side=64, layout=Layout())[4]
+    assert {len(some) for some in ASKED.values()} == {2}
+
+
+def test_large_letters_are_large():
+    from vitrail.data.text_rich.drawings import bars, page, town
+
+    for draw in (
+        lambda letters: bars({"Figs": 40}, "Stock", 64, letters),
+        lambda letters: town({(0, 0): "Arden"}, 2, 64, letters),
+        lambda letters: page("Old Mill", [("Lamp", "10 EUR")], 64, letters),
+    ):
+        ink = [int((np.asarray(draw(letters).convert("L")) < 60).sum()) for letters in (1.0, 2.0, 3.0)]
+        assert ink[0] < ink[1] < ink[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"entries": 5}, "entries is 5; a picture has 1 to 4"),
+        ({"letters": 9.0}, "letters is 9.0"),
+        ({"most": 12}, "most is 12"),
+        ({"asks": ("colour",)}, r"asks has \['colour'\]; use some of value, highest"),
+    ],
+)
+def test_wrong_layouts_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Layout(**settings)
+    with pytest.raises(ValueError, match="asks has nothing about map; add one of square, place"):
+        TextRich(layout=Layout(asks=("price", "value")))
 
 
 def test_wrong_settings_are_refused():

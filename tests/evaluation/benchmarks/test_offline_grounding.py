@@ -172,6 +172,50 @@ def test_items_depend_on_their_index_alone(records):
         opened(kinds=["none"])
 
 
+def answer(record):
+    return record.choices.options[record.choices.answer][0].text
+
+
+def test_which_pictures_and_how_many_of_them():
+    words = {BOTH: "both", FIRST: "the first", SECOND: "the second", NEITHER: "neither"}
+    which, many = opened(asked="pictures"), opened(asked="how many", most=2)
+    told = Counter()
+    for index in range(N):
+        for source in (which, many):
+            held = {image for image, *_ in source.pair(index).targets}
+            assert source[index].meta["kind"] == source.pair(index).kind
+            if source is which:
+                assert answer(source[index]) == words[0 in held, 1 in held]
+            else:
+                assert answer(source[index]) == ("zero", "one", "two")[len(held)]
+                assert all(len(scene.objects) <= 2 for scene in source.pair(index).scenes)
+                told[source.pair(index).kind, len(held)] += 1
+    assert min(told.values()) >= 2, "every number of pictures is asked about"
+    assert {one for kind, one in told if kind == "same"} == {0, 2}
+
+
+def test_halves_are_sure():
+    source = opened(asked="half", n=24)
+    for index in range(24):
+        pair = source.pair(index)
+        ((image, (x1, _, x2, _), _),) = pair.targets
+        centre = (x1 + x2) / 2 / pair.scenes[image].side
+        assert abs(centre - 0.5) >= 0.08 and answer(source[index]) == ("left" if centre < 0.5 else "right")
+        assert source[index].meta["kind"] == f"half: {pair.kind}" and pair.kind in ("one", "odd")
+    with pytest.raises(ValueError, match=r"kinds has \['same'\]; use some of half: one, half: odd"):
+        opened(asked="half", kinds=["same"])
+
+
+def test_parts_are_ranked_and_scored(nano, tmp_path):
+    benchmark = registry.get("benchmark", "offline_grounding")
+    settings = {**SMALL, "n": 6, "asked": "how many"}
+    scenario = {"name": "benchmark", "benchmark": "offline_grounding", "settings": settings}
+    task = Task(name="parts", scenario=scenario, **benchmark.parts("ranking"))
+    official = score(run_task(task, nano, tmp_path)).official
+    assert official.answered == 6
+    assert [one.name for one in official.figures] == sorted(f"how many: {kind}" for kind in KINDS)
+
+
 def test_a_pool_that_is_too_small_is_refused():
     scenes = suite("nano-scenes-v1")
     with pytest.raises(ValueError, match="no kind has 9 things"):

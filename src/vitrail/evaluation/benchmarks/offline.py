@@ -135,16 +135,17 @@ class OfflineDifferences(Composed):
     title = "Differences of two scenes"
 
     class Config(Composed.Config):
-        """As of the others."""
+        """``asked``: which ``change`` was made, or which ``thing`` was changed."""
 
         names: Literal["known"] = "known"
+        asked: Literal["change", "thing"] = "change"
 
     def composed(self) -> Any:
         """Kinds of change in turn."""
         from vitrail.data.scenes.differences import Differences
 
         c = self.config
-        return Differences(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds)
+        return Differences(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds, c.asked)
 
 
 class OfflineLeading(Composed):
@@ -202,20 +203,27 @@ class OfflineTextRich(Composed):
     title = "Charts, maps and pages of known values"
 
     class Config(Settings):
-        """``n`` questions of ``kinds`` (default all), drawn with ``seed``, on pictures of ``side`` pixels."""
+        """``n`` questions of ``kinds`` (default all), drawn with ``seed``, on pictures of ``side`` pixels. For small
+        ones ``entries``, ``letters``, ``most`` and ``asks`` of :class:`vitrail.data.text_rich.source.Layout`.
+        """
 
         n: int = Field(default=300, ge=1)
         seed: int = Field(default=0, ge=0)
         fold: Literal["train", "development", "test"] = "test"
         kinds: tuple[str, ...] | None = None
         side: int = Field(default=336, ge=32)
+        entries: int = Field(default=4, ge=1, le=4)
+        letters: float = Field(default=1.0, ge=0.5, le=4)
+        most: int = Field(default=99, ge=14, le=99)
+        asks: tuple[str, ...] | None = None
 
     def composed(self) -> Any:
         """Questions, categories in turn."""
-        from vitrail.data.text_rich.source import CATEGORIES, TextRich
+        from vitrail.data.text_rich.source import CATEGORIES, Layout, TextRich
 
         c = self.config
-        return TextRich(c.n, c.seed, c.fold, c.side, c.kinds or CATEGORIES)
+        layout = Layout(c.entries, c.letters, c.most, c.asks)
+        return TextRich(c.n, c.seed, c.fold, c.side, c.kinds or CATEGORIES, layout)
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
@@ -230,7 +238,9 @@ class OfflineNeedles(Composed):
     title = "Needles in stitched scenes"
 
     class Config(Composed.Config):
-        """``images`` of ``cells`` × ``cells`` scenes."""
+        """``images`` of ``cells`` × ``cells`` scenes. ``kinds``: ``needle`` and ``no needle`` (default), or parts of
+        the place: ``existence``, ``index``, ``row``, ``column``.
+        """
 
         names: Literal["known"] = "known"
         images: int = Field(default=2, ge=1)
