@@ -7,7 +7,7 @@ from vitrail.recipes.sources import open_data
 from vitrail.studies.declaring import study
 from vitrail.studies.describing import CONNECTOR, WORLD, described, describer
 
-BEHIND = ("mibench", "mmneedle", "mc_bench")
+BEHIND = ("mmneedle",)
 
 
 def test_it_describes_pictures_of_its_own():

@@ -1,35 +1,43 @@
-"""Does a suite of MC-Bench's styles notice the one that was left out? (arXiv 2410.12332)"""
+"""Does a suite of MC-Bench's styles notice the one that was left out? (arXiv 2410.12332)
+
+``vitrail study mc_bench --testbed nano``: about a minute and a half of processor time a cell, 36 cells, and once the
+reading that tc_llava's study begins with. Expected: each style falls where it was left out, and the other stays. Asked
+is a coarse form of MC-Bench's image-level accuracy over two pictures: in how many of them is what a text means, a thing
+by its name (*referring*) or any thing that both show (*comparison*). The language model has read about sequences
+before, as in the study of tc_llava.
+
+One run on the development fold: 44 % of the first (guessing gets 33) and 61 % of the second (50), hardly more than δ
+above guessing, so that *not testable here* may be found of either. What this testbed can carry: whether the suite's
+scores tell styles apart (the mechanism). Boxes are not asked for: this model reads no places.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, weaknesses
+from vitrail.studies.tc_llava import sequences
 
-from vitrail.studies.describing import described
-from vitrail.studies.planted import SUITE, Ability, Planted, planted, weaknesses
-
-PAIRS = {"suite": SUITE, "most": 2}
-
-
-def _asked(name: str, kind: str, asked: str) -> Ability:
-    settings: dict[str, Any] = {**PAIRS, "asked": asked}
-    return Ability(name, "offline_grounding", (kind,), settings)
-
-
+PAIRS = {"suite": SUITE, "most": 2, "asked": "how many"}
 ABILITIES = (
-    _asked("referring", "one", "how many"),
-    _asked("comparison", "same", "how many"),
-    _asked("place", "half: one", "half"),
+    Ability("referring", "offline_grounding", ("one",), PAIRS),
+    Ability("comparison", "offline_grounding", ("same",), PAIRS),
 )
+UNTAUGHT = {
+    "reasoning": "asked about the thing that is of another kind than all others, on the development fold 48 % of these "
+    "are answered right, and guessing gets 50 %: nothing to lose"
+}
 
 
 def nano() -> Planted:
-    """Styles of text and where a thing is, each left out once."""
-    return planted("mc_bench", ABILITIES, n=1500, questions=160, base=described())
+    """Two styles of text, each left out once."""
+    return planted(
+        "mc_bench", ABILITIES, n=2000, questions=160, untaught=UNTAUGHT, base=captioned(sequences())
+    )
 
 
 STUDY = weaknesses(
     "mc_bench",
-    "It.",
+    "A model that was never asked in how many of two pictures a thing that is named is, or any thing that both show, "
+    "answers fewer of just these questions of the suite, and as many of the others, as one that was taught both.",
     "multimodal models beat detectors on image-level accuracy alone; the stepwise baseline beats end-to-end models",
     nano,
     minutes={},

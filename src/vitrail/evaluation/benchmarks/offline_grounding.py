@@ -118,16 +118,18 @@ class GroundingPairs(SceneSource[Chat]):
         made, draws = self._made(index)
         pictures = (made.scenes[0].image(), made.scenes[1].image())
         told = {"kind": made.kind, "text": made.text, "second": made.scenes[1].describe()}
+        turns: tuple[Message, ...] = ()
+        choices: Choices | None = None
         if self.asked == "boxes":
             question, answer, groups = self._boxes(index, made)
-            turns, choices = (Message(role="assistant", content=(Text(text=json.dumps(answer)),)),), None
+            turns = (Message(role="assistant", content=(Text(text=json.dumps(answer)),)),)
         else:
             question, options, right = self._part(made)
             options = options if len(options) == 2 else draws.shuffled(options)
-            turns, groups = (), {"asked": f"{self.asked}: {made.kind}"}
             choices = Choices(
                 options=tuple((Text(text=one),) for one in options), answer=options.index(right)
             )
+            groups = {"asked": f"{self.asked}: {made.kind}"}
             told["kind"] = self.kinds[index % len(self.kinds)]
         return Chat(
             id=f"{self.name}/{index}",
