@@ -5,7 +5,7 @@ import pytest
 from vitrail.recipes.loading import load, plain
 from vitrail.recipes.sources import open_data
 from vitrail.studies.declaring import study
-from vitrail.studies.describing import CONNECTOR, WORLD, described, describer
+from vitrail.studies.describing import WORLD, described, describer
 
 BEHIND = ("mmneedle",)
 
@@ -16,7 +16,6 @@ def test_it_describes_pictures_of_its_own():
     kinds = {kind for index in range(20) for kind in records[index].meta["kinds"]}
     assert kinds == {"caption", "what"} and records[0].meta["fold"] == "train"
     assert made.data["shown"].seed == WORLD > 100_000, "no draw of a study sees these pictures"
-    assert made.model.connector == CONNECTOR
 
 
 def test_a_study_goes_on_from_there():

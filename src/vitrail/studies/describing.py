@@ -1,9 +1,10 @@
 """A base for studies of places: a tiny model that has described pictures before it is asked where something is.
 
 The house control reads no places in its 125 steps (*where* is at chance, docs/house-control.md). Here connector and
-language model describe scenes first and say what is in a part of them, once for all arms (kept in the cache); each
-picture is four cells behind words that name their place. Nothing of what a suite asks about several cells or pictures
-is among it.
+language model describe scenes first and say what is in a part of them, once for all arms (four minutes of processor
+time, kept in the cache); each picture is four cells behind words that name their place. Nothing of what a suite asks
+about stitched or several pictures is among it. Its loss still falls at the end (0.31 a token behind 0.57 after 150
+steps); behind 2,000 questions of a kind rows and columns stayed at chance all the same (studies/mmneedle.py).
 """
 
 from __future__ import annotations
