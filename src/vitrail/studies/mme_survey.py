@@ -1,6 +1,6 @@
 """Does a version of a test set that says its answers hide which of three models is better? (MME-Survey, 2411.15296)
 
-``vitrail study mme_survey --testbed nano``: about 80 seconds of processor time a cell, 16 cells, never timed whole.
+``vitrail study mme_survey --testbed nano``: 8 trainings of about 80 seconds of processor time, asked twice each.
 Expected: above zero. The survey's claim is about benchmarks: many results are confounded, by answers that can be had
 without the picture among others. So the arms are versions of one test set of questions about scenes (what a thing is,
 of what kind, of which colour): *clean*, and *leaking*, where each question says its answer. Each is asked of the same
@@ -173,5 +173,5 @@ STUDY = Study(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 8},
 )
