@@ -21,9 +21,9 @@ def test_arms_differ_in_the_score_alone(design):
     assert design.control.recipe == design.methods[0].recipe
     assert design.control.probe != design.methods[0].probe
     read = {arm.recipe["data"]["texts"]["n"] for arm in design.context}
-    assert read == {1600, 3200, 6400} and design.control.recipe["data"]["texts"]["n"] == 800
+    assert read == {400, 800, 1600} and design.control.recipe["data"]["texts"]["n"] == 200
     assert design.of({"score": 1.0, "probe": {"auc": 0.7}}) == 0.7
-    assert design.fixed()["figure"] == ["probe.auc", 1]
+    assert design.fixed()["figure"] == ["probe.auc", 1, 0.5]
 
 
 def test_members_are_those_of_the_stage(design):

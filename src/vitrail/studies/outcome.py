@@ -60,8 +60,8 @@ def gates(design: Design, control: Sequence[Result], edges: Sequence[str]) -> li
         own = mean_t([design.figure.of(one) for one in control])
         if own.low <= design.figure.chance:
             found.append(
-                f"the control is at the floor: {design.figure.name} {own.value:.3f} [{own.low:.3f}, {own.high:.3f}], and "
-                f"guessing gets {design.figure.chance:g}"
+                f"the control is at the floor: {design.figure.name} {own.value:.3f} [{own.low:.3f}, {own.high:.3f}], "
+                f"and guessing gets {design.figure.chance:g}"
             )
     found += [f"the best learning rate of {arm} is the outermost that was tried" for arm in edges]
     return found
