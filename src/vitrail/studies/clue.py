@@ -1,12 +1,13 @@
 """Do contrasts free a judge of pictures of its habit of saying yes? (CLUE, arXiv 2501.00192)
 
 ``vitrail study clue --testbed nano``: 8 trainings of about two and a half minutes of processor time. Run once, its judge
-was right in 51 % of the cases, so that there was nothing to bring out (docs/log.md). Expected: above zero. All arms train the same small model, on the house control's conversations and on
-twice as many questions whether a condition holds in a scene; those about colours and kinds are answered yes in 80 %,
-and in 80 % a companion stands beside what holds, and is missing where it does not. They differ in how that model judges
-pairs of pictures that break a harmless rule of two to four conditions, and that nearly do. Control: conditions at a
-threshold of one half. Methods: against the answer without a picture, and beside that against the picture with the
-central thing erased (boxes are known). Context: one question a rule, and all rules in one question. The figure is F1 of
+was right in 51 % of the cases, so that there was nothing to bring out (docs/log.md). Expected: above zero. All arms
+train the same small model, on the house control's conversations and on twice as many questions whether a condition
+holds in a scene; those about colours and kinds are answered yes in 80 %, and in 80 % a companion stands beside what
+holds, and is missing where it does not. They differ in how that model judges pairs of pictures that break a harmless
+rule of two to four conditions, and that nearly do. Control: conditions at a threshold of one half. Methods: against the
+answer without a picture, and beside that against the picture with the central thing erased (boxes are known). Context:
+one question a rule, and all rules in one question. The figure is F1 of
 *broken*; recall, accuracy and calls of the model stand in each cell's ``probe``.
 
 A model of this size cannot reason in words, so what the contrasts leave open is decided by whether the picture makes
