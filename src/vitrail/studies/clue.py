@@ -1,6 +1,6 @@
 """Do contrasts free a judge of pictures of its habit of saying yes? (CLUE, arXiv 2501.00192)
 
-``vitrail study clue --testbed nano``: 8 trainings of about two and a half minutes of processor time. Run once, its judge
+``vitrail study clue --testbed nano``: 8 trainings of two and a half minutes of processor time. Run once, the judge
 was right in 51 % of the cases, so that there was nothing to bring out (docs/log.md). Expected: above zero. All arms
 train the same small model, on the house control's conversations and on twice as many questions whether a condition
 holds in a scene; those about colours and kinds are answered yes in 80 %, and in 80 % a companion stands beside what
