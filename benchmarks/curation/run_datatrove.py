@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import same_steps
@@ -68,12 +66,7 @@ def _priority(doc: Document) -> int:
 
 def main() -> None:
     """Run and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--extractor", choices=same_steps.EXTRACTORS, default="resiliparse")
-    args = parser.parse_args()
+    args = same_steps.arguments().parse_args()
     tasks = len(list(args.material.glob("*.warc.gz")))
     out = {name: str(args.out / name) for name in ("filtered", "signatures", "duplicates", "kept")}
     config = ExactDedupConfig(content_getter=_text, document_priority=_priority)

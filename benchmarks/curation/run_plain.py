@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from pathlib import Path
 
 import same_steps
 
@@ -16,12 +14,7 @@ from vitrail.curation.pipeline import InputSettings
 
 def main() -> None:
     """Run and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--extractor", choices=same_steps.EXTRACTORS, default="resiliparse")
-    args = parser.parse_args()
+    args = same_steps.arguments().parse_args()
     extract = same_steps.extractor(args.extractor)
     spent = dict.fromkeys(("reading", "extractor", "quality", "language"), 0.0)
     texts: dict[str, None] = {}

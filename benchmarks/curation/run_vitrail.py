@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import io
 import json
 import pstats
 import time
-from pathlib import Path
 from typing import Any
 
 import same_steps
@@ -31,13 +29,9 @@ def pipeline(steps: str, extractor: str) -> Pipeline:
 
 def main() -> None:
     """Run and write the result."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--material", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=1)
+    parser = same_steps.arguments()
     parser.add_argument("--engine", default="cores")
     parser.add_argument("--steps", choices=("same", "own"), default="same")
-    parser.add_argument("--extractor", choices=same_steps.EXTRACTORS, default="resiliparse")
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     engine = "process" if args.profile else args.engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,16 @@ EXTRACTORS = ("resiliparse", "trafilatura")
 LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
 TRAFILATURA = {"favor_precision": True, "include_comments": False, "deduplicate": False}
 """As datatrove asks it, but for its memory of earlier pages, which would make a text depend on the order of pages."""
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What every side is told."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--material", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--extractor", choices=EXTRACTORS, default="resiliparse")
+    return parser
 
 
 def extractor(name: str) -> Callable[[str], str]:
