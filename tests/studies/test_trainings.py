@@ -146,3 +146,23 @@ def test_cells_of_one_training_do_not_wait_for_each_other(base, tmp_path, monkey
 
 def _drawn(arms, draw):
     return [cell(arm, "primary", evaluation="known", draw=draw, shares=True) for arm in arms]
+
+
+def test_a_large_training_is_removed_with_its_last_cell(base, tmp_path, monkeypatch):
+    cells = [one for draw in (1, 2) for one in _drawn([asked_with(base, "a"), asked_with(base, "b")], draw)]
+    there = []
+
+    def run_cell(one, folder, *_):
+        place = folder.parent / f"{trainings.FOLDER}{one.training}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "weights").write_bytes(b"x" * 100)
+        there.append(sorted(path.name for path in folder.parent.glob("training-*")))
+        return {"seconds": 1.0}
+
+    monkeypatch.setattr(execution, "run_cell", run_cell)
+    for most, kept in ((100, 2), (99, 0)):
+        monkeypatch.setattr(trainings, "KEPT_BYTES", most)
+        work = tmp_path / f"work-{most}"
+        execution.run_cells(cells, Store(tmp_path / f"cells-{most}"), work, inline=True)
+        assert len(list(work.glob("training-*"))) == kept
+    assert [len(one) for one in there] == [1, 1, 2, 2, 1, 1, 1, 1]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitrail.studies import trainings
 from vitrail.studies.cells import Cell, Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
     from vitrail.storage.environment import describe
     from vitrail.storage.lock import Locked
     from vitrail.storage.runs import RunFolder
-    from vitrail.studies import measuring, trainings
+    from vitrail.studies import measuring
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -130,6 +131,11 @@ def run_cells(
         store.put(cells[index], result)
         results[index] = store.get(cells[index])  # type: ignore[assignment]
         shutil.rmtree(work / cells[index].name, ignore_errors=True)
+        shared = cells[index].training
+        if shared is not None and shared not in {
+            cells[one].training for one in waiting if one not in results
+        }:
+            trainings.forget_large(work, shared)
         if finished is not None:
             finished(cells[index], results[index])
 

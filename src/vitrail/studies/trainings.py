@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = "training-"
 """What the folders of trainings in a study's work begin with."""
+KEPT_BYTES = 1 << 30
+"""A larger training is removed when no cell of its phase needs it any more; a smaller one stays for context cells."""
 _PEAK = "peak.json"
 _WORDS = ("kind", "fold", "names")
 """Fields whose values are words of their own, never names of a recipe's data."""
@@ -113,6 +115,13 @@ def note_peak(training: RunFolder, peak_bytes: int) -> int:
     if not path.exists():
         atomic.write_json(path, {"peak_bytes": peak_bytes})
     return int(json.loads(path.read_text(encoding="utf-8"))["peak_bytes"])
+
+
+def forget_large(work: Path, training: str) -> None:
+    """Remove a training that nobody waits for, if it takes much room."""
+    place = work / f"{FOLDER}{training}"
+    if sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) > KEPT_BYTES:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def forget(work: Path) -> None:
