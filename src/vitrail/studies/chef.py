@@ -31,5 +31,5 @@ STUDY = weaknesses(
     "just its questions, and as many of the others', as one that was taught all three.",
     "over nine models and nine scenarios none is good at everything",
     nano,
-    minutes={},
+    minutes={"nano": 30},
 )
