@@ -13,7 +13,7 @@ scores tell styles apart (the mechanism). Boxes are not asked for: this model re
 
 from __future__ import annotations
 
-from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, weaknesses
+from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, too_little, weaknesses
 from vitrail.studies.tc_llava import sequences
 
 PAIRS = {"suite": SUITE, "most": 2, "asked": "how many"}
@@ -21,10 +21,9 @@ ABILITIES = (
     Ability("referring", "offline_grounding", ("one",), PAIRS),
     Ability("comparison", "offline_grounding", ("same",), PAIRS),
 )
-FLOOR = "on the development fold {} % of these are answered right, and guessing gets 50 %: nothing to lose"
 UNTAUGHT = {
-    "reasoning": "asked about the thing that is of another kind than all others, " + FLOOR.format(48),
-    "place": "asked in which half of its picture a thing is, " + FLOOR.format(49),
+    "reasoning": too_little(48, 50, "about the thing that is of another kind than all others"),
+    "place": too_little(49, 50, "in which half of its picture a thing is"),
 }
 
 

@@ -12,7 +12,7 @@ minutes; documents, knowledge and examples in context are not asked.
 
 from __future__ import annotations
 
-from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, weaknesses
+from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, too_little, weaknesses
 from vitrail.studies.tc_llava import LENGTH, sequences
 
 FRAMES = {"suite": SUITE, "length": LENGTH}
@@ -20,10 +20,9 @@ ABILITIES = (
     Ability("comparison", "offline_sequences", ("times",), FRAMES),
     Ability("shown", "offline_sequences", ("static",), FRAMES),
 )
-FLOOR = "on the development fold {} % of these are answered right, and guessing gets {} %: too little to lose"
 UNTAUGHT = {
-    "difference": "asked which thing was added or removed, " + FLOOR.format(32, 36),
-    "order": "asked what comes first or last, " + FLOOR.format(39, 33),
+    "difference": too_little(32, 36, "which thing was added or removed"),
+    "order": too_little(39, 33, "what comes first or last"),
 }
 
 

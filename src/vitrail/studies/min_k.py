@@ -7,10 +7,10 @@ non-members; compared are their areas under the curve, over seeds of training an
 drawn alike, so that nothing but memory can separate them (a bag of words, in each cell's ``probe``, stays at one half);
 WikiMIA's classes differ in their dates, too.
 
-Beside it each cell has the areas of zlib, lower case and a reference model (untrained on these texts: the same one
-before its last epochs is not to be had, so a fresh one of other texts is left out), Min-10 % and Min-40 %, and the rate
+Beside it each cell has the areas of zlib, lower case, Min-10 % and Min-40 % (a reference model is left out: the same
+one before its last epochs is not to be had, and one of other texts would know less of this language), and the rate
 at 5 % false positives. Context: texts read 16, eight and four times, over as many steps. Read eight times, as a first
-run had it, texts of this language leave no trace (areas of 0.50 to 0.51): no score could be better than another.
+run had it, texts of this language leave no trace (areas of 0.49 to 0.52): no score could be better than another.
 
 What this testbed can carry: how the scores behave on exact labels, on short texts of a small language.
 """

@@ -13,19 +13,18 @@ name its place. A place is not learnt, and existence alone cannot be told from i
 from __future__ import annotations
 
 from vitrail.studies.describing import described
-from vitrail.studies.planted import SUITE, Ability, Planted, planted, weaknesses
+from vitrail.studies.planted import SUITE, Ability, Planted, planted, too_little, weaknesses
 
 CELLS = {"suite": SUITE, "images": 1, "cells": 2}
 ABILITIES = (
     Ability("existence", "offline_needles", ("which",), CELLS),
     Ability("place", "offline_needles", ("cell",), CELLS),
 )
-FLOOR = "on the development fold {} % of these are answered right, and guessing gets 50 %: nothing to lose"
 UNTAUGHT = {
-    "yes or no": "asked whether a thing is there, " + FLOOR.format(52),
-    "row": FLOOR.format(52),
-    "column": FLOOR.format(44),
-    "index": "asked which of two pictures shows a thing, " + FLOOR.format(53),
+    "yes or no": too_little(52, 50, "whether a thing is there"),
+    "row": too_little(52, 50),
+    "column": too_little(44, 50),
+    "index": too_little(53, 50, "which of two pictures shows a thing"),
 }
 
 

@@ -33,6 +33,15 @@ WHOLE = "the least that any ability lost"
 """What the first contrast is called: it holds where every ability's own does."""
 
 
+def too_little(right: int, chance: int, asked: str = "") -> str:
+    """Why an ability is declared as untaught: the percentages that the control reached and that guessing gets."""
+    what = f"asked {asked}, " if asked else ""
+    return (
+        f"{what}on the development fold {right} % of these are answered right, and guessing gets {chance} %: too "
+        "little to lose"
+    )
+
+
 @dataclass(frozen=True)
 class Ability:
     """One dimension of a suite: the ``kinds`` of question of a composed ``benchmark`` that need it.

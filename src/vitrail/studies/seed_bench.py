@@ -14,11 +14,10 @@ relations are asked by the suite as well, but this model does not learn them in 
 
 from __future__ import annotations
 
-from vitrail.studies.planted import Ability, Planted, planted, weaknesses
+from vitrail.studies.planted import Ability, Planted, planted, too_little, weaknesses
 
 ABILITIES = tuple(Ability(kind, "offline_scenes", (kind,)) for kind in ("what", "kind", "colour"))
-FLOOR = "on the development fold the house control answers {} % of these right, and guessing gets 25 %: nothing to lose"
-UNTAUGHT = {"count": FLOOR.format(27), "where": FLOOR.format(26), "relation": FLOOR.format(20)}
+UNTAUGHT = {"count": too_little(27, 25), "where": too_little(26, 25), "relation": too_little(20, 25)}
 
 
 def nano() -> Planted:

@@ -11,18 +11,17 @@ by the suite as well, but this model does not learn them in minutes; durations a
 
 from __future__ import annotations
 
-from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, weaknesses
+from vitrail.studies.planted import SUITE, Ability, Planted, captioned, planted, too_little, weaknesses
 from vitrail.studies.tc_llava import LENGTH, sequences
 
 ABILITIES = tuple(
     Ability(name, "offline_sequences", (kind,), {"suite": SUITE, "length": LENGTH})
     for name, kind in (("shown", "static"), ("times", "times"))
 )
-FLOOR = "on the development fold {} % of these are answered right, and guessing gets {} %: too little to lose"
 UNTAUGHT = {
-    "ends": FLOOR.format(39, 33),
-    "neighbour": FLOOR.format(59, 50),
-    "direction": FLOOR.format(53, 50),
+    "ends": too_little(39, 33),
+    "neighbour": too_little(59, 50),
+    "direction": too_little(53, 50),
 }
 
 
