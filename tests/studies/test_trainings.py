@@ -6,12 +6,15 @@ from concurrent.futures import Future
 
 import pytest
 
+from pretended_cells import pretended
 from vitrail.recipes import run as running
 from vitrail.recipes.loading import load, plain
 from vitrail.storage.runs import RunFolder
 from vitrail.studies import execution, trainings
 from vitrail.studies.arms import Arm, changed
 from vitrail.studies.cells import Store
+from vitrail.studies.design import Design
+from vitrail.studies.engine import Comparison
 from vitrail.studies.setting_up import cell
 
 
@@ -166,3 +169,27 @@ def test_a_large_training_is_removed_with_its_last_cell(base, tmp_path, monkeypa
         execution.run_cells(cells, Store(tmp_path / f"cells-{most}"), work, inline=True)
         assert len(list(work.glob("training-*"))) == kept
     assert [len(one) for one in there] == [1, 1, 2, 2, 1, 1, 1, 1]
+
+
+def test_a_study_shares_what_its_arms_share_and_leaves_no_training(base, tmp_path, monkeypatch):
+    """Control and method train alike and share; an arm that trains otherwise does not. At the end nothing is kept."""
+    made, there = pretended(gain=0.0), []
+
+    def run_cell(one, folder, *rest):
+        if one.training is not None:
+            place = folder.parent / f"{trainings.FOLDER}{one.training}"
+            place.mkdir(parents=True, exist_ok=True)
+            there.append(place)
+        return made(one, folder, *rest)
+
+    monkeypatch.setattr(execution, "run_cell", run_cell)
+    wide = changed(base, {"set": {"model.connector": {"name": "mlp", "pool": 2, "hidden": 96}}})
+    crop = asked_with(base, "crop", {"name": "vicrop", "map": "random"})
+    arms = {"control": Arm("plain", base), "methods": (crop,), "context": (Arm("wide", wide),)}
+    design = Design("crop against none", **arms, evaluation="known", delta=0.05, trials=3, pairs=3, most=8)
+    Comparison(design, tmp_path, inline=True).run()
+    shared = {(one.arm, one.draw): one.training for one in made.calls if one.role == "primary"}
+    assert {shared["crop", draw] for draw in range(4, 9)} == {shared["plain", draw] for draw in range(4, 9)}
+    assert len({shared["crop", draw] for draw in range(1, 9)}) == 8 and None not in shared.values()
+    assert {one.training for one in made.calls if one.arm == "wide"} == {None}
+    assert there and not any(place.exists() for place in there)
