@@ -1,6 +1,8 @@
 """A browser for the tests of the page, and an endpoint that says what it is told to."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from browser import Browser
 from scripted_endpoint import scripted
@@ -25,3 +27,13 @@ def endpoint():
     """An endpoint without a model."""
     with scripted() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A PNG of noise, a JPEG, and what is no picture."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    Image.new("RGB", (48, 32), "red").save(tmp_path / "red.jpg")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
