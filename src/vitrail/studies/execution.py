@@ -6,6 +6,7 @@ cells under way; whoever starts it again waits for those that a process left beh
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -23,20 +24,23 @@ if TYPE_CHECKING:
     from vitrail.recipes.schema import Recipe
 
 Finished = Callable[[Cell, dict[str, Any]], None]
+_RESULT = "result.json"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str = "auto") -> dict[str, Any]:
     """Train and measure one cell in ``folder``; its result as plain values.
 
-    The folder keeps answers, metrics and plan; weights go when the result is there. A training that other cells share
-    stays beside it. ValueError as the recipe's own.
+    The folder keeps answers, metrics and plan; weights go when the result is written, so that a cell whose study was
+    killed just then ends with it, too. A training that other cells share stays beside it. ValueError as the recipe's
+    own.
     """
     import torch
 
     from vitrail.recipes.loading import load
     from vitrail.recipes.plan import plan
     from vitrail.recipes.run import run
+    from vitrail.storage import atomic
     from vitrail.storage.environment import describe
     from vitrail.storage.lock import Locked
     from vitrail.storage.runs import RunFolder
@@ -54,6 +58,9 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
                 time.sleep(2.0)
 
     recipe, place = load(dict(cell.recipe)), RunFolder(folder)
+    if (folder / _RESULT).exists():  # the study was killed before it heard of it
+        _forget_weights(place)
+        return dict(json.loads((folder / _RESULT).read_text(encoding="utf-8")))
     begun, planned, trained = time.perf_counter(), None, 0
     if not place.plan_path.exists():
         # Memory is measured, so that nobody reads what would be planned.
@@ -75,6 +82,7 @@ def run_cell(cell: Cell, folder: Path, threads: int | None = None, device: str =
         "machine": environment["fingerprint"],
         "commit": environment["commit"],
     }
+    atomic.write_json(folder / _RESULT, result)
     _forget_weights(place)
     return result
 
