@@ -146,9 +146,29 @@ def test_one_ability_alone_cannot_be_isolated(tmp_path, monkeypatch):
     _, whole, by_name = outcome(tmp_path, monkeypatch, floor=("count", "what"))
     assert {whole["verdict"], *(one["verdict"] for one in by_name.values())} == {"not testable here"}
     assert "fewer than two abilities" in by_name["colour"]["why"]
-    assert len(whole["differences"]) == whole["n"] == 8 and by_name["colour"]["effect"] == pytest.approx(
-        0.5, abs=0.05
+    assert whole["effect"] is None and not whole["differences"] and whole["n"] == 0
+
+
+@pytest.mark.parametrize(("floor", "arms"), [((), 3), (("count",), 2), (("count", "what"), 0)])
+def test_what_cannot_be_lost_is_not_run(tmp_path, monkeypatch, floor, arms):
+    """The control comes first; a report, evidence and its repetition do without the arms that are not there."""
+    made = weaknesses("seed_bench", "It is noticed.", "nothing", design, {})
+    found, whole, by_name = outcome(tmp_path, monkeypatch, made.design("nano"), floor=floor)
+    assert len(found["cells"]) == 8 * (1 + arms) and not {f"without {name}" for name in floor} & set(
+        found["arms"]
     )
+    assert all(by_name[name]["effect"] is None and by_name[name]["n"] == 0 for name in floor)
+    assert "not testable here" in write_report(tmp_path / "run").read_text()
+    path = write(made, found, tmp_path / "evidence")
+    assert read_file(path).verdict == whole["verdict"] == ("seen" if arms else "not testable here")
+    again = verify(made, json.loads(path.read_text()), tmp_path / "again", inline=True)
+    assert again["equal"] and again["within"] and len(again["scores"]) == (2 if arms else 1)
+
+
+def test_under_a_budget_of_time_pairs_come_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "run_cell", cells(floor=("count", "what")))
+    whole, *_ = engine(design(), tmp_path / "run", inline=True, seconds=600.0).run()["contrasts"]
+    assert len(whole["differences"]) == whole["n"] == 8 and whole["verdict"] == "not testable here"
 
 
 def test_evidence_is_read_and_measured_again(tmp_path, monkeypatch):

@@ -49,20 +49,22 @@ class Comparison(Running):
         return self._outcome(tuned, planned, control, methods, context)
 
     def again(self, evidence: Mapping[str, Any]) -> dict[str, Any]:
-        """The first pair of seeds, the first method against the control.
+        """The first pair of seeds, the first method against the control, or the control alone where no arm was run.
 
         The pair's difference must lie within the spread of the evidence's pairs: mean ± 4 standard deviations, or 4
         items.
         """
         self._take({"seconds_a_cell": None, **evidence["length"]})
         tuned, draw = evidence["tuning"], 1
+        other = self._measured_again(evidence)
+        arms = [self.design.control, *([] if other is self.design.control else [other])]
         cells = [
             self._cell(arm, "primary", draw=draw, seed=draw, factor=tuned[arm.name]["factor"],
                        settings=tuned[arm.name]["settings"])
-            for arm in (self.design.control, self.design.methods[0])
+            for arm in arms
         ]  # fmt: skip
         found = self._cells("verify", cells)
-        difference = self.design.of(found[1]) - self.design.of(found[0])
+        difference = self.design.of(found[-1]) - (self.design.of(found[0]) if len(found) > 1 else 0.0)
         differences = self._differences_in(evidence)
         mean = sum(differences) / len(differences)
         squares = sum((one - mean) ** 2 for one in differences)
@@ -74,6 +76,10 @@ class Comparison(Running):
             "within": abs(difference - mean) <= width,
             "scores": scores,
         }
+
+    def _measured_again(self, evidence: Mapping[str, Any]) -> Arm:
+        """The arm whose first pair of seeds is run again."""
+        return self.design.methods[0]
 
     def _differences_in(self, evidence: Mapping[str, Any]) -> Sequence[float]:
         """Of the first method from the control, pair by pair, in an evidence."""

@@ -1,7 +1,8 @@
 """From a suite's planted weaknesses to their verdicts: a comparison whose arms are each judged on every ability.
 
-``outcome.json`` has one contrast for the whole (the least that any ability lost) and one for each ability; a contrast's
-``moves`` say what every ability lost in that arm, with intervals.
+The control is run first, for all seeds: an ability that it has not learnt cannot be lost, and no arm is run for it; nor
+is any where fewer than two are left. ``outcome.json`` has one contrast for the whole (the least that any ability lost)
+and one for each ability; a contrast's ``moves`` say what every ability lost in that arm, with intervals.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vitrail.statistics.isolation import Found, isolated
 from vitrail.statistics.power import FEWEST
 from vitrail.statistics.verdicts import both
 from vitrail.studies import outcome
+from vitrail.studies.arms import Arm
 from vitrail.studies.engine import Comparison
 from vitrail.studies.planted import WHOLE, Ability, Planted
 from vitrail.studies.running import Results
@@ -25,6 +27,26 @@ class PlantedRun(Comparison):
     """One suite's planted weaknesses in their folder."""
 
     design: Planted
+
+    def _primary(self, tuned: Mapping[str, Tuned], n: int) -> tuple[Results, dict[str, Results]]:
+        """As any comparison's in a mock or under a budget of time, else the control's cells before all others."""
+        design = self.design
+        if design.mock or self.seconds is not None or n < FEWEST:
+            return super()._primary(tuned, n)
+        draws = range(1, n + 1)
+        control = self._cells(
+            "control", [self._run_of(design.control, tuned, "primary", i, i) for i in draws]
+        )
+        closed = {one.name for one in design.abilities if floor(one, control, design.delta)}
+        pairs = zip(design.abilities, design.methods, strict=True)
+        arms = [arm for one, arm in pairs if one.name not in closed]
+        if closed:
+            self.listener.note(f"at the floor of {', '.join(sorted(closed))}: arms without them are not run")
+        if len(arms) < 2:
+            return control, {}
+        wanted = [self._run_of(arm, tuned, "primary", i, i) for i in draws for arm in arms]
+        done = self._cells("seeds", wanted)
+        return control, {arm.name: done[index :: len(arms)] for index, arm in enumerate(arms)}
 
     def _outcome(
         self,
@@ -40,13 +62,21 @@ class PlantedRun(Comparison):
         told = self._told({**arms, **context}, (design.control,), {})
         return {**whole, **told, "contrasts": contrasts(design, control, methods)}
 
+    def _measured_again(self, evidence: Mapping[str, Any]) -> Arm:
+        """The first arm that was run; the control where none was."""
+        run = {one["arm"] for one in evidence["cells"]}
+        return next((arm for arm in self.design.methods if arm.name in run), self.design.control)
+
     def _differences_in(self, evidence: Mapping[str, Any]) -> list[float]:
-        """Of the first arm's whole score, from the evidence's cells."""
-        names = (self.design.control.name, self.design.methods[0].name)
-        scores = [
+        """Of that arm's whole score, from the evidence's cells; the control's own scores where no arm was run."""
+        other = self._measured_again(evidence)
+        names = (self.design.control.name, other.name)
+        control, scores = (
             {one["draw"]: one["score"] for one in evidence["cells"] if one["arm"] == name} for name in names
-        ]
-        return [scores[1][draw] - scores[0][draw] for draw in scores[0]]
+        )
+        if other is self.design.control:
+            return [*control.values()]
+        return [scores[draw] - control[draw] for draw in control]
 
 
 def contrasts(design: Planted, control: Results, methods: Mapping[str, Results]) -> list[dict[str, Any]]:
@@ -67,15 +97,18 @@ def _judged(
     design: Planted, control: Results, methods: Mapping[str, Results]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Every ability's contrast, in the design's order, and the whole's."""
-    arms = dict(zip((one.name for one in design.abilities), methods.values(), strict=True))
-    own = {one.name: losses(one, control, arms[one.name]) for one in design.abilities}
+    pairs = zip(design.abilities, design.methods, strict=True)
+    arms = {one.name: methods.get(arm.name, []) for one, arm in pairs}
+    own = {
+        one.name: losses(one, control, arms[one.name]) if arms[one.name] else [] for one in design.abilities
+    }
     closed = {one.name: why for one in design.abilities if (why := floor(one, control, design.delta))}
     open_ = [one for one in design.abilities if one.name not in closed]
     if len(open_) < 2:
         alone = "fewer than two abilities are learnt here, so that none could be lost alone"
         rows = {name: _untested(design, _lost(name), own[name], closed.get(name, alone)) for name in own}
-        least = min(own, key=lambda name: mean(own[name]))
-        return rows, _untested(design, WHOLE, own[least], alone)
+        measured = min((one for one in own.values() if one), key=mean, default=[])
+        return rows, _untested(design, WHOLE, measured, alone)
     moves = {
         one.name: {other.name: losses(other, control, arms[one.name]) for other in open_} for one in open_
     }
@@ -156,7 +189,9 @@ def _row(design: Planted, name: str, n: int, why: str = "") -> dict[str, Any]:
 
 
 def _untested(design: Planted, name: str, differences: list[float], why: str) -> dict[str, Any]:
-    """What was measured all the same, without a verdict."""
+    """What was measured all the same, without a verdict; where no arm was run, nothing was."""
+    if not differences:
+        return _row(design, name, 0, why)
     found = mean_t(differences, design.rule.level)
     return {**_row(design, name, len(differences), why), **_figures(found), "differences": differences}
 
