@@ -1,10 +1,10 @@
 """Does training on leading questions keep a model from being misled? (MMR, arXiv 2406.10638)
 
-``vitrail study mmr --testbed nano``: about a minute of processor time a cell, never timed whole. Expected: above
-zero. Both sides train on as many pictures and turns; the method's questions take a falsehood for granted in about
-half of the turns, the control's never. Asked are leading questions about pictures that nobody trains on. Beside it
-each cell has, on pairs of a plain and a leading question, robust accuracy RA, the misleading rate MR and the accuracy
-on plain ones (``rates``): the claim is that MR falls and RA does not.
+``vitrail study mmr --testbed nano``: 14 minutes on two cores. Expected: above zero. Both sides train on as many
+pictures and turns; the method's questions take a falsehood for granted in about half of the turns, the control's never.
+Asked are leading questions about pictures that nobody trains on. Beside it each cell has, on pairs of a plain and a
+leading question, robust accuracy RA, the misleading rate MR and the accuracy on plain ones (``rates``): the claim is
+that MR falls and RA does not.
 
 What this testbed can carry: whether leading turns teach a model to look instead of to agree (the mechanism). Its
 leading questions are sentences put in front of plain ones; those of MMR are written freely, and its models have 3 B
@@ -93,5 +93,5 @@ STUDY = Study(
     shows="mechanism",
     expected="above zero",
     designs={"nano": nano},
-    minutes={},
+    minutes={"nano": 14},
 )
