@@ -43,6 +43,8 @@ metric_list:
 FUNCTIONS = '''\
 """Rows as lmms-eval wants them."""
 
+from ast import literal_eval
+
 from PIL import Image
 
 
@@ -68,6 +70,11 @@ def options(doc):
 
 def right(doc):
     return doc["answer"]
+
+
+def judged(doc, results):  # of lmms-eval 0.7.3 each is a text, "(loss, greedy)", which its own judge does not read
+    losses = [literal_eval(result)[0] if isinstance(result, str) else result[0] for result in results]
+    return {"acc": float(losses.index(min(losses)) == doc["answer"])}
 '''
 
 
@@ -131,7 +138,12 @@ def main() -> None:
             "exact_match",
             "generation_kwargs: {max_new_tokens: 8, temperature: 0}",
         ),
-        "ranking": ("multiple_choice", "acc", "doc_to_choice: !function questions.options"),
+        "ranking": (
+            "multiple_choice",
+            "acc",
+            "doc_to_choice: !function questions.options\nprocess_results: !function questions.judged\n"
+            'target_delimiter: ""',  # as this template has it: an answer begins right after ASSISTANT:
+        ),
     }
     for mode, (output, metric, more) in ways.items():
         text = TASK.format(

@@ -19,7 +19,7 @@ from vitrail.evaluation.benchmarks.benchmark import LETTER
 
 WAYS = {
     "generate": {**LETTER, "inferencer": {"name": "generate", "max_new_tokens": 8}},
-    "ranking": {"inferencer": {"name": "likelihood", "normalise": "token"}},
+    "ranking": {"inferencer": {"name": "likelihood", "normalise": "token", "end": True}},
 }
 
 
