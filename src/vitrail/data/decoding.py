@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 MAX_PIXELS = 64_000_000
 """A picture of more pixels than this is taken for a decompression bomb (8,000 × 8,000)."""
+
+REMEMBERED_BYTES = 96_000_000
+"""How much memory the pictures that were decoded last may take; one of more than half of it is not kept."""
+_REMEMBERED: dict[bytes, PILImage.Image] = {}
 
 _REMEDY = "replace it by a whole one, as PNG or JPEG"
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -84,9 +89,34 @@ def orientation(picture: PILImage.Image) -> int:
 def decode_rgb(raw: bytes, *, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
     """The picture as people see it: turned as its EXIF says, transparency on white, three channels of 8 bits.
 
-    16-bit greys keep their high byte. ValueError as :func:`decode`, and for floating-point pixels, whose range
-    nothing tells.
+    16-bit greys keep their high byte. The last pictures are remembered, up to :data:`REMEMBERED_BYTES` of pixels:
+    whoever checks a picture, measures and encodes it decodes it once, and every caller has a copy of its own.
+    ValueError as :func:`decode`, and for floating-point pixels, whose range nothing tells.
     """
+    key = hashlib.blake2b(raw, digest_size=16).digest()
+    known = _REMEMBERED.get(key)
+    if known is not None and known.width * known.height <= max_pixels:
+        return known.copy()
+    picture = _shown(raw, max_pixels)
+    _remember(key, picture)
+    return picture
+
+
+def _remember(key: bytes, picture: PILImage.Image) -> None:
+    """Keep a copy, and forget the oldest. Each step is atomic by itself: threads share this, and no lock is forked."""
+    if _bytes_of(picture) > REMEMBERED_BYTES // 2:
+        return
+    _REMEMBERED[key] = picture.copy()
+    while sum(map(_bytes_of, list(_REMEMBERED.values()))) > REMEMBERED_BYTES:
+        oldest = next(iter(list(_REMEMBERED)), None)
+        _REMEMBERED.pop(oldest, None)  # type: ignore[arg-type]
+
+
+def _bytes_of(picture: PILImage.Image) -> int:
+    return 3 * picture.width * picture.height
+
+
+def _shown(raw: bytes, max_pixels: int) -> PILImage.Image:
     picture = decode(raw, max_pixels=max_pixels)
     turn = _TURNS.get(orientation(picture))
     try:
