@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from vitrail.data.records import Chat, Choices, Message, Text
+from vitrail.data.records import Chat, Choices, Content, Message, Text
 from vitrail.data.scenes.composer import Item, Spec, compose
 from vitrail.data.scenes.documents import speakable
 from vitrail.data.scenes.draws import Draws
 from vitrail.data.scenes.objects import Scene
 from vitrail.data.scenes.pool import Pool
 from vitrail.data.scenes.source import SceneSource, chosen
+from vitrail.data.scenes.texts import described
 
 if TYPE_CHECKING:
     from vitrail.data.scenes.suites import SceneSuite
@@ -226,7 +227,8 @@ class ConditionQuestions(SceneSource[Chat]):
     """``n`` questions whether a condition holds; ``kinds`` of condition in turn.
 
     ``yes``: how often it does, by kind (default one half). ``context``: how often a condition that holds has its
-    companion beside it, and one that does not hold has none; one half teaches nothing.
+    companion beside it, and one that does not hold has none; one half teaches nothing. ``told`` writes the scene out
+    instead of showing it, so that a language model learns what is asked before it sees.
     """
 
     use = "conditions"
@@ -241,7 +243,11 @@ class ConditionQuestions(SceneSource[Chat]):
         kinds: tuple[str, ...] | None = None,
         yes: Mapping[str, float] | None = None,
         context: float = 0.5,
+        told: bool = False,
     ) -> None:
+        self.told = told
+        if told:
+            self.use = "told_conditions"
         super().__init__(suite, fold, seed, n, names)
         self.kinds = chosen(kinds, KINDS)
         self.yes = {kind: dict(yes or {}).get(kind, 0.5) for kind in self.kinds}
@@ -281,12 +287,15 @@ class ConditionQuestions(SceneSource[Chat]):
         config = self.suite.config
         items = tuple(Item(name) for name in shown)
         scene = compose(self.pool.library, Spec(items, side=config.side, sizes=config.sizes), draws)
-        text = QUESTION.format(condition=one.text(self.pool))
+        text, meta = QUESTION.format(condition=one.text(self.pool)), self._meta(index, scene)
+        content: tuple[Content, ...] = (scene.image(), Text(text=text))
+        if self.told:
+            content = (Text(text=f"{described(self.suite, meta['scene']['objects'])}\n{text}"),)
         return Chat(
             id=f"{self.name}/{index}",
-            messages=(Message(role="user", content=(scene.image(), Text(text=text))),),
+            messages=(Message(role="user", content=content),),
             choices=_yes_no(holds),
-            meta={**self._meta(index, scene), "kind": kind, "condition": one.text(self.pool)},
+            meta={**meta, "kind": kind, "condition": one.text(self.pool)},
         )
 
 

@@ -336,19 +336,23 @@ class OfflineConditions(Composed):
 
     class Config(Composed.Config):
         """``yes``: how often a condition holds, by its kind (thing, kind, colour; default one half); ``context``: how
-        often its companion stands beside it (one half: as often as not).
+        often its companion stands beside it (one half: as often as not); ``told``: the scene in words instead of a
+        picture, to read before seeing.
         """
 
         names: Literal["known"] = "known"
         yes: dict[str, float] = Field(default_factory=dict)
         context: float = Field(default=0.5, ge=0, le=1)
+        told: bool = False
 
     def composed(self) -> Any:
         """Kinds of condition in turn."""
         from vitrail.data.scenes.rules import ConditionQuestions
 
         c = self.config
-        return ConditionQuestions(self.scenes, c.fold, c.seed, c.n, c.names, c.kinds, c.yes, c.context)
+        return ConditionQuestions(
+            self.scenes, c.fold, c.seed, c.n, c.names, c.kinds, c.yes, c.context, c.told
+        )
 
     @classmethod
     def figures(cls, rows: Rows) -> list[Figure]:
