@@ -104,6 +104,18 @@ def test_settings_that_are_refused(nano, change, said):
         ConditionQuestions(nano, "train", 0, 3, "known", **change)
 
 
+def test_told_conditions_are_words_of_other_scenes(nano):
+    told = ConditionQuestions(nano, "train", 0, 30, "known", told=True)
+    shown = ConditionQuestions(nano, "train", 0, 30, "known")
+    assert {one.id for one in told}.isdisjoint(one.id for one in shown)
+    for chat in told:
+        (part,) = chat.messages[0].content
+        lines = part.text.split("\n")
+        assert lines[1:] == PROMPT.format(condition=chat.meta["condition"]).split("\n") and not chat.images
+        assert all(f"{nano.library[name].name}." in lines[0] for name in names(chat))
+    assert told.fingerprint != shown.fingerprint
+
+
 def test_conditions_in_words(nano):
     pool = nano.pool("known")
     found = {
