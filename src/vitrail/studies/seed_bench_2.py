@@ -1,10 +1,9 @@
 """Does a suite of SEED-Bench-2's levels notice the ability that was left out? (arXiv 2311.17092)
 
-``vitrail study seed_bench_2 --testbed nano``: about two minutes of processor time a cell (an estimate), 36 cells, and
-once the reading that tc_llava's study begins with. Expected: each ability falls where it was left out, and the other
-stays. The suite asks about one picture (of which colour a thing is) and about three (in how many a thing is): what
-SEED-Bench-2's first level calls single-image and multi-image questions. What a thing is and of what kind are left to
-seed_bench's study.
+``vitrail study seed_bench_2 --testbed nano``: 19 minutes on two cores, and once the reading that tc_llava's study
+begins with. Expected: each ability falls where it was left out, and the other stays. The suite asks about one picture
+(of which colour a thing is) and about three (in how many a thing is): what SEED-Bench-2's first level calls
+single-image and multi-image questions. What a thing is and of what kind are left to seed_bench's study.
 
 What this testbed can carry: whether scores of one picture and of several are told apart (the mechanism). Levels 2 and
 3, freely mixed input and drawing, are not asked: this model draws nothing, and has read no documents.
@@ -38,5 +37,5 @@ STUDY = weaknesses(
     "these questions of the suite, and as many of the others, as one that was taught both.",
     "across 23 models scores fall sharply from single pictures to mixed input and to drawing",
     nano,
-    minutes={},
+    minutes={"nano": 19},
 )
