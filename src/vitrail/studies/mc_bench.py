@@ -6,8 +6,8 @@ accuracy over two pictures: in how many of them is what a text means, a thing by
 that both show (*comparison*). The language model has read about sequences before, as in the study of tc_llava.
 
 One run on the development fold: 44 % of the first (guessing gets 33) and 61 % of the second (50), hardly more than δ
-above guessing. What this testbed can carry, where it can carry anything: whether the suite's
-scores tell styles apart (the mechanism). Boxes are not asked for: this model reads no places.
+above guessing. What this testbed can carry, where it can carry anything: whether the suite's scores tell styles apart
+(the mechanism). Boxes are not asked for: this model reads no places.
 """
 
 from __future__ import annotations
